@@ -1,0 +1,20 @@
+/** A condition of a Compute's status, as Kubernetes' `metav1.Condition` has it. */
+import * as Schema from "effect/Schema"
+
+export const ConditionStatus = Schema.Literals(["True", "False", "Unknown"])
+export type ConditionStatus = typeof ConditionStatus.Type
+
+export const Condition = Schema.Struct({
+  type: Schema.String,
+  status: ConditionStatus,
+  reason: Schema.String,
+  message: Schema.String,
+  lastTransitionTime: Schema.String,
+  /** The generation that the condition speaks of. The operator usually leaves it out. */
+  observedGeneration: Schema.optional(Schema.Int)
+})
+export type Condition = typeof Condition.Type
+
+/** `Ready=False StatefulSetNotReady: StatefulSet has 0/1 ready replicas`, as messages and logs show it. */
+export const formatCondition = (condition: Condition): string =>
+  `${condition.type}=${condition.status} ${condition.reason}${condition.message === "" ? "" : `: ${condition.message}`}`

@@ -1,0 +1,10 @@
+/** What the server answers when tensors were sent to it. */
+import * as Schema from "effect/Schema"
+
+export class SendReceipt extends Schema.Class<SendReceipt>("SendReceipt")({
+  success: Schema.Boolean,
+  /** The server's words, such as "Received 2 tensor(s)". */
+  message: Schema.String,
+  /** The ids of the tensors that the server has whole. */
+  receivedTensorIds: Schema.Array(Schema.String)
+}) {}
