@@ -163,6 +163,8 @@ export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
   method: Schema.String,
   /** The address that was dialled. */
   address: Schema.String,
+  /** Node's code, where no connection could be made: `ECONNREFUSED`, `ENOTFOUND` (the name does not resolve), … */
+  errno: Schema.optional(Schema.String),
   resource
 }) {
   override get message(): string {

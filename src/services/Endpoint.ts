@@ -10,6 +10,11 @@ export interface Address {
   readonly port: number
   /** What to try when this address cannot be reached, in a person's words. */
   readonly hint: string
+  /**
+   * Whether a name that does not resolve now may soon: inside a cluster DNS lags behind a new Service. Where it is
+   * false, an unresolved name fails at once.
+   */
+  readonly mayResolveLater: boolean
 }
 
 export class Endpoint extends Context.Service<
