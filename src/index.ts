@@ -1,1 +1,2 @@
-export {}
+export { DType } from "./schema/DType.ts"
+export { Tensor } from "./Tensor.ts"
