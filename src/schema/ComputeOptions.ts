@@ -151,7 +151,7 @@ const checkDuration = (field: string, value: unknown): Problem | undefined => {
   const duration = Option.getOrUndefined(Duration.fromInput(value as Duration.Input))
   if (duration === undefined)
     return { field, problem: `${show(value)} is not a duration; write "30 seconds" or milliseconds` }
-  if (Number.isNaN(Duration.toMillis(duration)) || Duration.isNegative(duration)) {
+  if (Duration.isNegative(duration)) {
     return { field, problem: "must not be negative" }
   }
   return undefined
