@@ -4,7 +4,7 @@
  * A test runner that is killed runs no finalizer, so where `setpriv` exists the kernel is asked to end the child with
  * its parent.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from "node:child_process"
 import { createServer } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -14,11 +14,24 @@ export interface Running {
   readonly child: ChildProcess
   /** The end of what it has written so far, standard output and error together. */
   readonly output: () => string
-  /** The first line of standard output that `pattern` matches; dies when the program ends before. */
-  readonly line: (pattern: RegExp) => Effect.Effect<RegExpMatchArray>
+  /** The lines of standard output so far. */
+  readonly lines: ReadonlyArray<string>
+  /**
+   * The first line of standard output that `pick` finds something in, from line `from` on (0 unless told otherwise);
+   * dies with the output when the program ends before.
+   */
+  readonly line: <A>(pick: (line: string) => A | undefined, from?: number) => Effect.Effect<A>
+  /** Writes to standard input, where the program was started with it open. */
+  readonly write: (text: string) => void
   readonly exited: Promise<number | string>
   /** Ends it: SIGTERM, and SIGKILL five seconds after. */
   readonly stop: Effect.Effect<void>
+}
+
+export interface StartOptions {
+  readonly env?: Record<string, string | undefined> | undefined
+  /** Keep standard input open for `write`. */
+  readonly stdin?: boolean | undefined
 }
 
 const KEPT = 64 * 1024
@@ -30,10 +43,15 @@ process.on("exit", () => {
   for (const child of live) child.kill("SIGKILL")
 })
 
-const launch = (command: string, args: ReadonlyArray<string>, env: Record<string, string | undefined>): Running => {
+const launch = (command: string, args: ReadonlyArray<string>, options: StartOptions): Running => {
+  const settings = {
+    env: { ...process.env, ...options.env },
+    stdio: [options.stdin === true ? "pipe" : "ignore", "pipe", "pipe"] satisfies StdioOptions
+  }
   const child = withParent
-    ? spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], { env, stdio: ["ignore", "pipe", "pipe"] })
-    : spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] })
+    ? spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], settings)
+    : spawn(command, args, settings)
+  child.stdin?.on("error", () => {}) // the exit code tells why nobody reads
   live.add(child)
   let output = ""
   let pending = ""
@@ -68,14 +86,15 @@ const launch = (command: string, args: ReadonlyArray<string>, env: Record<string
     await exited
     clearTimeout(timer)
   })
-  const line = (pattern: RegExp) =>
-    Effect.callback<RegExpMatchArray>((resume) => {
+  const line = <A>(pick: (line: string) => A | undefined, from = 0) =>
+    Effect.callback<A>((resume) => {
+      let next = from
       const look = () => {
-        for (const candidate of lines) {
-          const match = candidate.match(pattern)
-          if (match !== null) {
+        while (next < lines.length) {
+          const found = pick(lines[next++]!)
+          if (found !== undefined) {
             watchers.delete(look)
-            resume(Effect.succeed(match))
+            resume(Effect.succeed(found))
             return
           }
         }
@@ -83,22 +102,24 @@ const launch = (command: string, args: ReadonlyArray<string>, env: Record<string
       watchers.add(look)
       look()
       void exited.then((code) => {
+        if (!watchers.has(look)) return
         look()
         if (watchers.delete(look)) resume(Effect.die(new Error(`${command} ended (${code}):\n${output}`)))
       })
       return Effect.sync(() => watchers.delete(look))
     })
-  return { child, output: () => output, line, exited, stop }
+  const write = (text: string) => void child.stdin?.write(text)
+  return { child, output: () => output, lines, line, write, exited, stop }
 }
 
 /** Starts a program; it is ended when the scope closes, and has ended when the closing has. */
 export const start = (
   command: string,
   args: ReadonlyArray<string>,
-  options: { readonly env?: Record<string, string | undefined> | undefined } = {}
+  options: StartOptions = {}
 ): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => launch(command, args, { ...process.env, ...options.env })),
+    Effect.sync(() => launch(command, args, options)),
     (running) => running.stop
   )
 
