@@ -10,7 +10,6 @@
  */
 import { generateKeyPairSync } from "node:crypto"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { Agent, request as httpsRequest } from "node:https"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Context from "effect/Context"
@@ -20,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { parse, stringify } from "yaml"
+import * as ApiClient from "./ApiClient.ts"
 import { type Authority, type KeyPair, makeAuthority } from "./certificates.ts"
 import { need, root } from "./peers.ts"
 import { freePorts, type Running, start } from "./process.ts"
@@ -28,21 +28,6 @@ export interface User {
   readonly name: string
   readonly groups: ReadonlyArray<string>
   readonly token: string
-}
-
-export interface Response {
-  readonly status: number
-  readonly headers: { readonly [name: string]: string | ReadonlyArray<string> | undefined }
-  /** The parsed JSON, or the text where it is none. */
-  readonly body: any
-}
-
-export interface RequestOptions {
-  readonly body?: unknown
-  /** `application/json` unless told otherwise. */
-  readonly contentType?: string | undefined
-  /** The admin's unless told otherwise. */
-  readonly token?: string | undefined
 }
 
 export interface KubeconfigOptions {
@@ -75,8 +60,12 @@ export interface Shape {
   readonly folder: string
   /** Writes a kubeconfig into the folder and gives its path. */
   readonly writeKubeconfig: (name: string, options: KubeconfigOptions) => string
-  /** One request, and its answer whatever the status is. */
-  readonly request: (method: string, path: string, options?: RequestOptions) => Effect.Effect<Response>
+  /** One request as admin (or another token), and its answer whatever the status is. */
+  readonly request: (
+    method: string,
+    path: string,
+    options?: ApiClient.RequestOptions
+  ) => Effect.Effect<ApiClient.Response>
   /** Creates a namespace of a fresh name, deleted with the server only. */
   readonly namespace: Effect.Effect<string>
   /** Ends the API server: connections are refused until `start`. */
@@ -171,45 +160,12 @@ export const make = (options: Options = {}): Effect.Effect<Shape, never, Scope.S
       ...(options.flags ?? [])
     ]
 
-    const agent = yield* Effect.acquireRelease(
-      Effect.sync(() => new Agent({ ca: serverAuthority.cert, keepAlive: true })),
-      (agent) => Effect.sync(() => agent.destroy())
-    )
-    const send = (method: string, path: string, options: RequestOptions): Promise<Response> =>
-      new Promise((done, fail) => {
-        const body = options.body === undefined ? undefined : JSON.stringify(options.body)
-        const request = httpsRequest(`${url}${path}`, {
-          agent,
-          method,
-          headers: {
-            authorization: `Bearer ${options.token ?? token}`,
-            accept: "application/json",
-            ...(body === undefined ? {} : { "content-type": options.contentType ?? "application/json" })
-          }
-        })
-        request.once("error", fail)
-        request.once("response", (response) => {
-          const chunks: Array<Buffer> = []
-          response.on("data", (chunk: Buffer) => chunks.push(chunk))
-          response.once("error", fail)
-          response.once("end", () => {
-            const text = Buffer.concat(chunks).toString("utf8")
-            let parsed: unknown = text
-            try {
-              parsed = JSON.parse(text)
-            } catch {}
-            done({ status: response.statusCode ?? 0, headers: response.headers, body: parsed })
-          })
-        })
-        request.end(body)
-      })
-    const request: Shape["request"] = (method, path, options = {}) => Effect.promise(() => send(method, path, options))
+    const client = yield* ApiClient.make({ url, token, ca: serverAuthority.cert })
+    const request: Shape["request"] = (...args) => Effect.orDie(client.request(...args))
     const answers = (path: string) =>
-      Effect.promise(() =>
-        send("GET", path, {}).then(
-          (response) => response.status === 200,
-          () => false
-        )
+      client.request("GET", path).pipe(
+        Effect.map(({ status }) => status === 200),
+        Effect.orElseSucceed(() => false)
       )
 
     interface Program {
