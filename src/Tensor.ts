@@ -19,14 +19,14 @@ import * as Base from "./schema/Tensor.ts"
 import * as Elements from "./schema/TensorElements.ts"
 import * as Random from "./schema/TensorRandom.ts"
 import { type DecodeOptions, decodeTensor } from "./torch/Decoder.ts"
-import { checkTensor, encodeTensor, joinFile } from "./torch/Encoder.ts"
+import { checkTensor, encodeWhole } from "./torch/Encoder.ts"
 
 /** A tensor. */
 export type Tensor<D extends DType = DType> = Base.Tensor<D>
 
 const toTorch = (tensor: Base.Tensor): Uint8Array => {
   checkTensor(tensor)
-  return joinFile(encodeTensor(tensor))
+  return encodeWhole(tensor)
 }
 
 const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Base.Tensor, TensorDecodeError> =>

@@ -20,7 +20,7 @@ const byteOrder = encoder.encode("little")
 const version = encoder.encode("3\n")
 const serializationIdBytes = 40
 
-/** A file in the making: `pieces` may be gone through once. */
+/** A file in the making. */
 export interface EncodedFile {
   /** The size of the whole file. */
   readonly byteLength: number
@@ -28,53 +28,108 @@ export interface EncodedFile {
   pieces(): Iterable<Uint8Array>
 }
 
-const encodeArchive = (pickle: Uint8Array, storages: ReadonlyArray<Uint8Array>): EncodedFile => {
-  const records = [
-    { name: `${root}/data.pkl`, data: pickle },
-    { name: `${root}/.format_version`, data: formatVersion },
-    { name: `${root}/.storage_alignment`, data: storageAlignment },
-    { name: `${root}/byteorder`, data: byteOrder },
-    ...storages.map((data, index) => ({ name: `${root}/data/${index}`, data })),
-    { name: `${root}/version`, data: version }
-  ]
-  const idName = `${root}/.data/serialization_id`
-  const sizes = records.map(({ data, name }) => ({ name, size: data.byteLength }))
+/** One tensor's file in three parts. */
+export interface EncodedTensor {
+  readonly byteLength: number
+  /** What comes before the elements; it ends at a multiple of 64 bytes. */
+  readonly header: Uint8Array
+  /** The elements: the tensor's own memory. */
+  readonly data: Uint8Array
+  /** What comes after the elements, once their CRC-32 is known. May be made once. */
+  trailer(crc: number): Uint8Array
+}
+
+interface FileRecord {
+  readonly name: string
+  readonly data: Uint8Array
+}
+
+const record = (name: string, data: Uint8Array): FileRecord => ({ name: `${root}/${name}`, data })
+
+const before = (pickle: Uint8Array): ReadonlyArray<FileRecord> => [
+  record("data.pkl", pickle),
+  record(".format_version", formatVersion),
+  record(".storage_alignment", storageAlignment),
+  record("byteorder", byteOrder)
+]
+const versionRecord = record("version", version)
+const idName = `${root}/.data/serialization_id`
+
+/** Writes an archive whose last record is a hash of the others' names and CRCs, as PyTorch's is. */
+class ArchiveWriter {
+  private readonly zip = new ZipWriter()
+  private names = 0
+  private crcs = 0
+  private readonly word = new Uint32Array(1)
+
+  begin(name: string, size: number): Uint8Array {
+    this.names = crc32(encoder.encode(name), this.names)
+    return this.zip.begin(name, size)
+  }
+  end(crc: number): Uint8Array {
+    this.word[0] = crc
+    this.crcs = crc32(new Uint8Array(this.word.buffer), this.crcs)
+    return this.zip.end(crc)
+  }
+  *record({ data, name }: FileRecord): Generator<Uint8Array> {
+    yield this.begin(name, data.byteLength)
+    // An empty piece means nothing to whoever writes it.
+    if (data.byteLength > 0) yield data
+    yield this.end(crc32(data))
+  }
+  *finish(): Generator<Uint8Array> {
+    yield* this.record(versionRecord)
+    const id = encoder.encode(String(this.names).padStart(20, "0") + String(this.crcs).padStart(20, "0"))
+    yield this.zip.begin(idName, serializationIdBytes)
+    yield id
+    yield this.zip.end(crc32(id))
+    yield this.zip.finish()
+  }
+}
+
+const sizeOf = (records: ReadonlyArray<FileRecord>): number =>
+  archiveSize([
+    ...[...records, versionRecord].map(({ data, name }) => ({ name, size: data.byteLength })),
+    { name: idName, size: serializationIdBytes }
+  ])
+
+const concat = (pieces: Iterable<Uint8Array>): Uint8Array => Buffer.concat([...pieces])
+
+/** One tensor's file. */
+export const encodeTensor = (tensor: Tensor): EncodedTensor => {
+  const pickler = new Pickler()
+  pickler.tensor("0", tensor.dtype, tensor.shape)
+  const records = before(pickler.finish())
+  const storage = record("data/0", tensor.data)
+  const writer = new ArchiveWriter()
+  const header = concat([
+    ...records.flatMap((each) => [...writer.record(each)]),
+    writer.begin(storage.name, tensor.data.byteLength)
+  ])
   return {
-    byteLength: archiveSize([...sizes, { name: idName, size: serializationIdBytes }]),
+    byteLength: sizeOf([...records, storage]),
+    header,
+    data: tensor.data,
+    trailer: (crc) => concat([writer.end(crc), ...writer.finish()])
+  }
+}
+
+const encodeArchive = (pickle: Uint8Array, storages: ReadonlyArray<Uint8Array>): EncodedFile => {
+  const records = [...before(pickle), ...storages.map((data, index) => record(`data/${index}`, data))]
+  return {
+    byteLength: sizeOf(records),
     *pieces() {
-      const writer = new ZipWriter()
-      let crcOfAll = 0
-      let crcOfNames = 0
-      for (const { data, name } of records) {
-        yield writer.begin(name, data.byteLength)
-        let crc = 0
-        // An empty piece means nothing to whoever writes it.
-        if (data.byteLength > 0) {
-          yield data
-          crc = crc32(data)
-        }
-        yield writer.end(crc)
-        crcOfNames = crc32(encoder.encode(name), crcOfNames)
-        crcOfAll = crc32(new Uint8Array(new Uint32Array([crc]).buffer), crcOfAll)
-      }
-      // PyTorch's id is a hash of the names and a hash of the CRCs; nothing reads it but caches of whole files.
-      const id = encoder.encode(String(crcOfNames).padStart(20, "0") + String(crcOfAll).padStart(20, "0"))
-      yield writer.begin(idName, id.byteLength)
-      yield id
-      yield writer.end(crc32(id))
-      yield writer.finish()
+      const writer = new ArchiveWriter()
+      for (const each of records) yield* writer.record(each)
+      yield* writer.finish()
     }
   }
 }
 
-/** One tensor's file. */
-export const encodeTensor = (tensor: Tensor): EncodedFile => {
-  const pickler = new Pickler()
-  pickler.tensor("0", tensor.dtype, tensor.shape)
-  return encodeArchive(pickler.finish(), [tensor.data])
-}
-
-/** The file of a dict of tensors, as `torch.save({"a": a, "b": b}, file)` makes it. Tensors over the same memory share a storage. */
+/**
+ * The file of a dict of tensors, as `torch.save({"a": a, "b": b}, file)` makes it. Tensors over the same memory share a
+ * storage.
+ */
 export const encodeDict = (entries: ReadonlyArray<readonly [name: string, tensor: Tensor]>): EncodedFile => {
   const storages = new Storages()
   const pickler = new Pickler()
@@ -120,16 +175,23 @@ class Storages {
   }
 }
 
-/** A file's pieces as one array: the one copy that a caller who wants a single array pays for. */
-export const joinFile = (file: EncodedFile): Uint8Array => {
-  const out = new Uint8Array(file.byteLength)
-  let at = 0
-  for (const piece of file.pieces()) {
-    out.set(piece, at)
-    at += piece.byteLength
+/** One tensor's file as one array: the one copy that a caller who wants a single array pays for. */
+export const encodeWhole = (tensor: Tensor): Uint8Array => {
+  const { byteLength, data, header, trailer } = encodeTensor(tensor)
+  const out = new Uint8Array(byteLength)
+  out.set(header)
+  let crc = 0
+  // Copied and summed slice by slice: the second reading finds the first one's bytes in the cache.
+  for (let start = 0; start < data.byteLength; start += copySlice) {
+    const slice = data.subarray(start, start + copySlice)
+    out.set(slice, header.byteLength + start)
+    crc = crc32(slice, crc)
   }
+  out.set(trailer(crc), header.byteLength + data.byteLength)
   return out
 }
+
+const copySlice = 256 * 1024
 
 /** Refuses what is not a tensor: callers without types pass anything. */
 export const checkTensor = (value: Tensor, field = "tensor"): void => {
