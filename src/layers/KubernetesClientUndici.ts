@@ -1,0 +1,255 @@
+/**
+ * Kubernetes requests over Effect's HttpClient on Undici.
+ *
+ * **The hard thing** is what may be repeated. A request is sent again only where that can help (`isRetryable`) and where
+ * it does the same when it is done twice; what is not idempotent is sent again only when it certainly was not taken: the
+ * server said "later" (429), or there was no connection. All attempts together fit into the request timeout. A 401
+ * forgets the cached credentials and tries once more with new ones.
+ *
+ * **Gotchas**
+ *
+ * - HTTP/1.1 on purpose: each watch is a connection of its own, and the cap on the others means something.
+ * - Undici's own limit for headers is an hour under Effect's client: the time limits are Effect's.
+ * - A client certificate belongs to a connection, not to a request: when it rotates, new connections are opened, and
+ *   the old ones are left to finish.
+ */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type * as Undici from "@effect/platform-node/Undici"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type { HttpClientResponse } from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { KubernetesError } from "../schema/KubernetesError.ts"
+import type { ApiError } from "../services/ComputeApi.ts"
+import { type Credentials, KubeConfig } from "../services/KubeConfig.ts"
+import { KubernetesClient, type KubernetesRequest } from "../services/KubernetesClient.ts"
+import { Timeouts } from "../services/Timeouts.ts"
+import { jsonLines } from "./internal/jsonLines.ts"
+import { type Asked, badResponse, fromAnswer, fromTransport, timedOut } from "./internal/kubernetesAnswer.ts"
+
+/** More requests at once do not make an API server faster, and 1,000 sockets harm both sides. */
+const maxConnections = 32
+
+/** Retries after the first attempt: 0.2, 0.4, 0.8 and 1.6 s apart, jittered. */
+const maxRetries = 4
+
+/** A server that asks for a longer wait is not waited for: the caller decides. */
+const maxRetryAfter = Duration.seconds(15)
+
+const retryAfterOf = (error: ApiError): Duration.Duration => {
+  if (error._tag !== "KubernetesError") return Duration.zero
+  const { reason } = error
+  const seconds = reason._tag === "Throttled" || reason._tag === "Unavailable" ? reason.retryAfterSeconds : undefined
+  return Duration.seconds(seconds ?? 0)
+}
+
+/** Whether the server has certainly not acted on the request. */
+const wasNotTaken = ({ reason }: KubernetesError): boolean =>
+  reason._tag === "Throttled" || (reason._tag === "Transport" && reason.code === "ECONNREFUSED")
+
+const isWorthRepeating = (request: KubernetesRequest, error: ApiError): error is KubernetesError =>
+  error._tag === "KubernetesError" &&
+  error.isRetryable &&
+  (request.idempotent || wasNotTaken(error)) &&
+  Duration.isLessThanOrEqualTo(retryAfterOf(error), maxRetryAfter)
+
+const retries = (request: KubernetesRequest) =>
+  Schedule.exponential("200 millis").pipe(
+    Schedule.setInputType<ApiError>(),
+    Schedule.while(({ input }) => isWorthRepeating(request, input)),
+    Schedule.jittered,
+    Schedule.upTo({ times: maxRetries }),
+    Schedule.modifyDelay(({ attempt, duration, input }) => {
+      const delay = Duration.max(duration, retryAfterOf(input))
+      return Effect.logWarning(
+        `${input.message}; trying again in ${Math.round(Duration.toMillis(delay))} ms (retry ${attempt} of ${maxRetries})`
+      ).pipe(Effect.andThen(Effect.annotateCurrentSpan("kpu.kubernetes.retries", attempt)), Effect.as(delay))
+    })
+  )
+
+interface Clients {
+  readonly certificate: Credentials["certificate"]
+  readonly requests: HttpClient.HttpClient
+  readonly watches: HttpClient.HttpClient
+}
+
+const sameCertificate = (a: Credentials["certificate"], b: Credentials["certificate"]): boolean =>
+  a === b ||
+  (a !== undefined && b !== undefined && a.cert === b.cert && Redacted.value(a.key) === Redacted.value(b.key))
+
+const make = Effect.gen(function* () {
+  const config = yield* KubeConfig
+  const timeouts = yield* Timeouts
+  const scope = yield* Effect.scope
+  const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
+
+  const makeClient = (tls: Undici.buildConnector.BuildOptions, connections: number | null) =>
+    Effect.acquireRelease(
+      Effect.sync((): Undici.Dispatcher => {
+        const options = { connections, allowH2: false, pipelining: 1 }
+        return config.proxy === undefined
+          ? new undici.Agent({ ...options, connect: tls })
+          : new undici.ProxyAgent({ ...options, uri: config.proxy, requestTls: tls })
+      }),
+      (dispatcher) => Effect.promise(() => dispatcher.destroy())
+    ).pipe(
+      Effect.flatMap((dispatcher) =>
+        Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
+      )
+    )
+
+  const makeClients = Effect.fnUntraced(function* (certificate: Credentials["certificate"]) {
+    const { ca, insecureSkipVerify, serverName } = config.trust
+    const tls: Undici.buildConnector.BuildOptions = {
+      allowH2: false,
+      rejectUnauthorized: !insecureSkipVerify,
+      ...(ca === undefined ? {} : { ca }),
+      ...(serverName === undefined ? {} : { servername: serverName }),
+      ...(certificate === undefined ? {} : { cert: certificate.cert, key: Redacted.value(certificate.key) })
+    }
+    const clients: Clients = {
+      certificate,
+      requests: yield* makeClient(tls, maxConnections),
+      watches: yield* makeClient(tls, null)
+    }
+    return clients
+  })
+
+  let current: Clients | undefined
+  const clientsFor = (certificate: Credentials["certificate"]) =>
+    current !== undefined && sameCertificate(current.certificate, certificate)
+      ? Effect.succeed(current)
+      : makeClients(certificate).pipe(
+          Effect.provideService(Scope.Scope, scope),
+          Effect.tap((clients) =>
+            Effect.sync(() => {
+              current = clients
+            })
+          )
+        )
+
+  const asked = (request: KubernetesRequest): Asked => ({ verb: request.verb, resource: request.resource, config })
+
+  const toHttp = (request: KubernetesRequest, credentials: Credentials) => {
+    const query = Object.entries(request.query ?? {}).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined
+    )
+    let http = HttpClientRequest.make(request.method)(config.server + request.path, {
+      urlParams: query,
+      headers: { accept: "application/json", "user-agent": "effect-kpu" }
+    })
+    if (credentials.authorization !== undefined) {
+      http = HttpClientRequest.setHeader(http, "authorization", Redacted.value(credentials.authorization))
+    }
+    return request.body === undefined
+      ? http
+      : HttpClientRequest.bodyText(http, JSON.stringify(request.body.content), request.body.contentType)
+  }
+
+  /** The answer's head; its connection lives as long as the scope. */
+  const open = Effect.fnUntraced(function* (request: KubernetesRequest, kind: "requests" | "watches") {
+    const credentials = yield* config.credentials
+    const client = HttpClient.withScope((yield* clientsFor(credentials.certificate))[kind])
+    return yield* client
+      .execute(toHttp(request, credentials))
+      .pipe(Effect.mapError((error) => fromTransport(asked(request), error.reason.cause ?? error)))
+  })
+
+  const readText = (request: KubernetesRequest, response: HttpClientResponse) =>
+    Effect.mapError(response.text, (error) => fromTransport(asked(request), error.reason.cause ?? error))
+
+  const refusal = (request: KubernetesRequest, response: HttpClientResponse) =>
+    Effect.flatMap(readText(request, response), (text) =>
+      Effect.fail(
+        fromAnswer(asked(request), {
+          status: response.status,
+          contentType: response.headers["content-type"] ?? "",
+          retryAfter: response.headers["retry-after"],
+          text
+        })
+      )
+    )
+
+  const isSuccess = (response: HttpClientResponse) => response.status >= 200 && response.status < 300
+
+  /** Runs `attempt`; when the server refuses the credentials, forgets them and runs it once more with new ones. */
+  const renewing = <A, R>(attempt: Effect.Effect<A, ApiError, R>): Effect.Effect<A, ApiError, R> =>
+    Effect.catchReason(attempt, "KubernetesError", "Unauthorized", () =>
+      Effect.andThen(config.invalidate, Effect.andThen(config.credentials, attempt))
+    )
+
+  const once = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
+    Effect.gen(function* () {
+      const response = yield* open(request, "requests")
+      if (!isSuccess(response)) return yield* refusal(request, response)
+      const text = yield* readText(request, response)
+      return yield* Effect.try({
+        try: () => JSON.parse(text) as unknown,
+        catch: () => badResponse(asked(request), response.status, text, "something that is not JSON")
+      })
+    }).pipe(Effect.scoped)
+
+  const bounded = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
+    Effect.suspend(() => {
+      let last: ApiError | undefined
+      return once(request).pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            last = error
+          })
+        ),
+        Effect.retry(retries(request)),
+        Effect.timeoutOrElse({
+          duration: timeouts.request,
+          // what went wrong before tells more than that time ran out
+          orElse: () => Effect.fail(last ?? timedOut(asked(request), Duration.toSeconds(timeouts.request)))
+        })
+      )
+    })
+
+  const json = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
+    // credentials come first and outside the time limit: a plugin may be waiting for a person
+    Effect.andThen(config.credentials, renewing(bounded(request))).pipe(
+      Effect.withSpan(`Kubernetes.${request.verb}`, {
+        attributes: {
+          "k8s.resource.kind": request.resource.kind,
+          "k8s.namespace.name": request.resource.namespace,
+          "k8s.resource.name": request.resource.name
+        }
+      })
+    )
+
+  const lines = (request: KubernetesRequest): Stream.Stream<unknown, ApiError> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        yield* config.credentials
+        const response = yield* renewing(
+          open(request, "watches").pipe(
+            Effect.flatMap((response) => (isSuccess(response) ? Effect.succeed(response) : refusal(request, response))),
+            Effect.timeoutOrElse({
+              duration: timeouts.request,
+              orElse: () => Effect.fail(timedOut(asked(request), Duration.toSeconds(timeouts.request)))
+            })
+          )
+        )
+        return jsonLines(response.stream).pipe(
+          Stream.mapError((error) =>
+            error._tag === "BadLine"
+              ? badResponse(asked(request), response.status, error.line, "a line that is not JSON")
+              : fromTransport(asked(request), error.reason.cause ?? error)
+          )
+        )
+      })
+    )
+
+  return KubernetesClient.of({ json, lines })
+})
+
+/** Kubernetes requests to the cluster of `KubeConfig`. */
+export const layer: Layer.Layer<KubernetesClient, never, KubeConfig> = Layer.effect(KubernetesClient, make)
