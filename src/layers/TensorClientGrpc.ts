@@ -1,0 +1,224 @@
+/**
+ * The tensor client on a gRPC channel: the three calls of the tensor service, in both directions at once where they have
+ * two.
+ *
+ * **How calls end.** A call is cancelled when its scope closes: by interruption, by the end of the user's consumer, by a
+ * failure of the user's own stream, which passes through unchanged. A server that ends the call before all is sent stops
+ * the sending: the user's stream is interrupted, an iterator is returned. A stream that ends in the middle of a tensor is
+ * an error that names it.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { kind } from "../schema/ComputeResource.ts"
+import { TensorRequest, TensorResponse } from "../schema/generated/kpu/torch/service.ts"
+import { GrpcError, InvalidInput, SendRejected, TensorDecodeError, TensorLimitError } from "../schema/KpuError.ts"
+import { SendReceipt } from "../schema/SendReceipt.ts"
+import { type CallEvents, type CallStatus, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
+import {
+  type ConnectOptions,
+  type OutgoingTensors,
+  type ReceiveError,
+  type ReceiveRequest,
+  type SendError,
+  type SendOptions,
+  type StreamOptions,
+  TensorClient,
+  type TensorConnection,
+  type TensorMessage
+} from "../services/TensorClient.ts"
+import { type Checked, checkOptions } from "./internal/tensorOptions.ts"
+import { Receiving } from "./internal/tensorReceiving.ts"
+import { checkTensors, type Sending, startSending } from "./internal/tensorSending.ts"
+
+const service = "kpu.torch.Service"
+
+/** The largest answer to a send: thousands of ids. */
+const maxResponseBytes = 16 * 2 ** 20
+
+const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOptions): TensorConnection => {
+  const resource = { kind, namespace, name }
+  const metadata = { "compute-id": `${namespace}/${name}` }
+
+  const grpcError = (method: string, { code, details }: CallStatus) =>
+    new GrpcError({ code, details, method: `${service}/${method}`, address: connection.address, resource })
+
+  /** Our own errors, with the Compute that they are about; everything else is a defect. */
+  const failed = (error: unknown): Cause.Cause<TensorDecodeError | TensorLimitError | InvalidInput> => {
+    if (error instanceof TensorDecodeError) {
+      return Cause.fail(new TensorDecodeError({ where: error.where, problem: error.problem, resource }))
+    }
+    if (error instanceof TensorLimitError) {
+      return Cause.fail(new TensorLimitError({ limit: error.limit, problem: error.problem, resource }))
+    }
+    if (error instanceof InvalidInput) {
+      return Cause.fail(new InvalidInput({ field: error.field, problem: error.problem, resource }))
+    }
+    return Cause.die(error)
+  }
+
+  const check = (
+    options: (ReceiveRequest & StreamOptions) | undefined,
+    tensors?: OutgoingTensors<unknown, unknown>
+  ): Effect.Effect<Checked, InvalidInput> =>
+    Effect.suspend(() => {
+      try {
+        if (tensors !== undefined) checkTensors(tensors)
+        return Effect.succeed(checkOptions(options, connection.maxChunkSize))
+      } catch (error) {
+        return error instanceof InvalidInput
+          ? Effect.fail(new InvalidInput({ field: error.field, problem: error.problem, resource }))
+          : Effect.die(error)
+      }
+    })
+
+  /** Starts a call that ends with the scope, at the latest. */
+  const open = (method: string, { timeoutMillis }: Checked, events: CallEvents) => {
+    const call = connection.call({ method: `${service}/${method}`, metadata, timeoutMillis }, events)
+    return call
+  }
+
+  const sendTensors = <E, R>(
+    tensors: OutgoingTensors<E, R>,
+    options?: SendOptions
+  ): Effect.Effect<SendReceipt, SendError | E, R> =>
+    Effect.gen(function* () {
+      const checked = yield* check(options, tensors)
+      const method = "ReceiveTensors"
+      let outcome: Effect.Effect<SendReceipt, SendError | E> | undefined
+      let wake: (() => void) | undefined
+      let sending: Sending | undefined
+      let parts: Array<Uint8Array> = []
+      let messages = 0
+      let bytes = 0
+
+      const settle = (result: Effect.Effect<SendReceipt, SendError | E>): void => {
+        if (outcome !== undefined) return
+        outcome = result
+        wake?.()
+      }
+      const internal = (details: string) => settle(Effect.fail(grpcError(method, { code: "INTERNAL", details })))
+
+      const call = open(method, checked, {
+        message: (byteLength) => {
+          messages++
+          bytes += byteLength
+          if (messages > 1 || bytes > maxResponseBytes) {
+            internal(messages > 1 ? "the server answered twice" : `the server's answer has ${bytes} bytes`)
+            call.cancel()
+          }
+        },
+        fragment: (fragment) => {
+          if (outcome === undefined) parts.push(fragment.slice())
+        },
+        drain: () => sending?.drain(),
+        end: (status) => {
+          sending?.stop()
+          if (status.code !== "OK") return settle(Effect.fail(grpcError(method, status)))
+          if (messages === 0) return internal("the server ended the call without an answer")
+          try {
+            const receipt = new SendReceipt(TensorResponse.decode(Buffer.concat(parts)))
+            settle(receipt.success ? Effect.succeed(receipt) : Effect.fail(new SendRejected({ resource, receipt })))
+          } catch {
+            internal("the server's answer is not a TensorResponse")
+          }
+          parts = []
+        }
+      })
+      sending = yield* startSending(tensors, call, checked.chunkSize, (cause) => {
+        settle(Effect.failCause(cause))
+        call.cancel()
+      })
+      const { stop } = sending
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          call.cancel()
+          stop()
+        })
+      )
+      return yield* Effect.interruptible(
+        Effect.callback<SendReceipt, SendError | E>((resume) => {
+          wake = () => resume(outcome!)
+          if (outcome !== undefined) wake()
+        })
+      )
+    }).pipe(Effect.uninterruptible, Effect.scoped) as Effect.Effect<SendReceipt, SendError | E, R>
+
+  const receiveTensorMessages = (request?: ReceiveRequest): Stream.Stream<TensorMessage, ReceiveError> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const checked = yield* check(request)
+        const method = "SendTensors"
+        const receiving = new Receiving<ReceiveError>(checked, failed)
+        const call = open(method, checked, {
+          message: (byteLength) => receiving.message(byteLength),
+          fragment: (bytes) => receiving.fragment(bytes),
+          drain: () => {},
+          end: (status) => receiving.end(status, Cause.fail(grpcError(method, status)))
+        })
+        receiving.start(call)
+        yield* Effect.addFinalizer(() => Effect.sync(() => call.cancel()))
+        const message = TensorRequest.encode(checked).finish()
+        call.write([message], message.byteLength)
+        call.halfClose()
+        return Stream.fromPull(Effect.succeed(receiving.pull))
+      }).pipe(Effect.uninterruptible)
+    )
+
+  const streamTensorMessages = <E, R>(
+    tensors: OutgoingTensors<E, R>,
+    options?: StreamOptions
+  ): Stream.Stream<TensorMessage, ReceiveError | E, R> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const checked = yield* check(options, tensors)
+        const method = "StreamTensors"
+        const receiving = new Receiving<ReceiveError | E>(checked, failed)
+        let sending: Sending | undefined
+        const call = open(method, checked, {
+          message: (byteLength) => receiving.message(byteLength),
+          fragment: (bytes) => receiving.fragment(bytes),
+          drain: () => sending?.drain(),
+          end: (status) => {
+            sending?.stop()
+            receiving.end(status, Cause.fail(grpcError(method, status)))
+          }
+        })
+        receiving.start(call)
+        sending = yield* startSending(tensors, call, checked.chunkSize, (cause) => receiving.fail(cause))
+        const { stop } = sending
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            call.cancel()
+            stop()
+          })
+        )
+        return Stream.fromPull(Effect.succeed(receiving.pull))
+      }).pipe(Effect.uninterruptible)
+    ) as Stream.Stream<TensorMessage, ReceiveError | E, R>
+
+  const tensorOf = ({ tensor }: TensorMessage) => tensor
+
+  return {
+    address: connection.address,
+    sendTensors,
+    receiveTensorMessages,
+    receiveTensors: (request) => Stream.map(receiveTensorMessages(request), tensorOf),
+    streamTensorMessages,
+    streamTensors: (tensors, options) => Stream.map(streamTensorMessages(tensors, options), tensorOf)
+  }
+}
+
+/** The tensor client on whichever transport the `GrpcChannel` is. */
+export const layer: Layer.Layer<TensorClient, never, GrpcChannel> = Layer.effect(
+  TensorClient,
+  Effect.gen(function* () {
+    const channel = yield* GrpcChannel
+    return TensorClient.of({
+      connect: (options): Effect.Effect<TensorConnection, GrpcError, Scope.Scope> =>
+        Effect.map(channel.connect(options), (connection) => connectionOf(connection, options))
+    })
+  })
+)
