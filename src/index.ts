@@ -1,2 +1,3 @@
 export { DType } from "./schema/DType.ts"
 export { Tensor } from "./Tensor.ts"
+export { GrpcChannel } from "./GrpcChannel.ts"
