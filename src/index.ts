@@ -1,3 +1,5 @@
+export { KubeConfig } from "./KubeConfig.ts"
+export { Namespace } from "./Namespace.ts"
 export { DType } from "./schema/DType.ts"
 export { Tensor } from "./Tensor.ts"
 export { GrpcChannel } from "./GrpcChannel.ts"
