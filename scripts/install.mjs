@@ -10,7 +10,6 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const marker = join(root, "node_modules", ".effect-kpu-installed")
 const wanted = createHash("sha256")
   .update(readFileSync(join(root, "package-lock.json")))
-  .update(readFileSync(join(root, "package.json")))
   .digest("hex")
 
 const installed = () => {

@@ -13,6 +13,8 @@ import type { Handle, ReadyError } from "./services/ComputeHandle.ts"
 import { Kpu } from "./services/Kpu.ts"
 
 export type { ComputeOptions, DialOptions, ScopedOptions } from "./schema/ComputeOptions.ts"
+export type { ComputeResource as Resource } from "./schema/ComputeResource.ts"
+export type { Condition } from "./schema/Condition.ts"
 export type {
   DeleteOptions,
   Handle,

@@ -1,5 +1,15 @@
+/**
+ * effect-kpu: the KPU Compute client on Effect.
+ */
+export * as Compute from "./Compute.ts"
+export { Endpoint } from "./Endpoint.ts"
+export { GrpcChannel } from "./GrpcChannel.ts"
+export { Kpu } from "./Kpu.ts"
 export { KubeConfig } from "./KubeConfig.ts"
 export { Namespace } from "./Namespace.ts"
+export { Condition } from "./schema/Condition.ts"
 export { DType } from "./schema/DType.ts"
+export * from "./schema/KpuError.ts"
+export { KubernetesError, type KubernetesErrorReason } from "./schema/KubernetesError.ts"
+export { SendReceipt } from "./schema/SendReceipt.ts"
 export { Tensor } from "./Tensor.ts"
-export { GrpcChannel } from "./GrpcChannel.ts"

@@ -19,7 +19,7 @@ import { describeFileError, invalidCredential } from "./internal/credentials.ts"
 import { type KubeConfigDocument, merge, parse } from "./internal/kubeConfigDocument.ts"
 import { variable } from "./internal/proxy.ts"
 import { ServiceAccountFolder } from "./internal/serviceAccount.ts"
-import { fromDocument, type LayerFileOptions } from "./KubeConfigFile.ts"
+import { fromDocument } from "./KubeConfigFile.ts"
 import * as InCluster from "./KubeConfigInCluster.ts"
 
 /** The text of a file, `undefined` where there is none; any other trouble is an error. */
@@ -43,7 +43,7 @@ const exists = (path: string): Effect.Effect<boolean> =>
     )
   )
 
-const make = Effect.fnUntraced(function* (options: LayerFileOptions) {
+const make = Effect.gen(function* () {
   const tried: Array<KubeConfigAttempt> = []
   const list = yield* variable("KUBECONFIG")
   const home = (yield* variable("HOME")) ?? homedir()
@@ -68,12 +68,11 @@ const make = Effect.fnUntraced(function* (options: LayerFileOptions) {
   }
   if (document !== undefined) {
     // an empty kubeconfig is what tools leave behind that have logged out: it counts as none
-    if (document.currentContext !== undefined || document.contexts.size > 0) return yield* fromDocument(document, options.context)
+    if (document.currentContext !== undefined || document.contexts.size > 0) return yield* fromDocument(document)
     tried.push({ source: document.files.join(", "), problem: "it names no context" })
   }
 
-  // a context that was asked for is no service account
-  if (options.context === undefined && (yield* InCluster.isInCluster)) return yield* InCluster.make
+  if (yield* InCluster.isInCluster) return yield* InCluster.make
   const folder = yield* ServiceAccountFolder
   tried.push({
     source: "the service account of a Pod",
@@ -88,9 +87,5 @@ const make = Effect.fnUntraced(function* (options: LayerFileOptions) {
   })
 })
 
-/** The same, with a context of the kubeconfig other than its current one. */
-export const layerWith = (options: LayerFileOptions): Layer.Layer<KubeConfig, KubeConfigError> =>
-  Layer.effect(KubeConfig, make(options))
-
 /** The cluster that kubectl would use, or the one that this process runs in. */
-export const layer: Layer.Layer<KubeConfig, KubeConfigError> = layerWith({})
+export const layer: Layer.Layer<KubeConfig, KubeConfigError> = Layer.effect(KubeConfig, make)

@@ -149,8 +149,10 @@ const checkPort = (value: unknown): Problem | undefined =>
 
 const checkDuration = (field: string, value: unknown): Problem | undefined => {
   const duration = Option.getOrUndefined(Duration.fromInput(value as Duration.Input))
-  if (duration === undefined)
+  // Duration reads NaN as zero: an unset variable would become "at once".
+  if (duration === undefined || Number.isNaN(value)) {
     return { field, problem: `${show(value)} is not a duration; write "30 seconds" or milliseconds` }
+  }
   if (Duration.isNegative(duration)) {
     return { field, problem: "must not be negative" }
   }

@@ -51,7 +51,9 @@ export const messages = (tensor: Tensor, id: string, chunkSize?: number): Array<
   [...chunkTensor(tensor, { id, chunkSize })].map(toMessage)
 
 /** Writes with backpressure. */
-export const write = (call: grpc.ServerWritableStream<any, TensorChunk> | grpc.ServerDuplexStream<any, TensorChunk>) => {
+export const write = (
+  call: grpc.ServerWritableStream<any, TensorChunk> | grpc.ServerDuplexStream<any, TensorChunk>
+) => {
   return (chunk: TensorChunk): Promise<void> =>
     new Promise((done) => {
       if (call.cancelled || call.write(chunk)) return done()
@@ -141,7 +143,10 @@ export const definition: grpc.ServiceDefinition = {
 }
 
 /** Starts a server on loopback; it is gone when the scope closes. */
-export const serve = (handlers: Handlers = {}, options: Options = {}): Effect.Effect<TensorServer, never, Scope.Scope> =>
+export const serve = (
+  handlers: Handlers = {},
+  options: Options = {}
+): Effect.Effect<TensorServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const happened: Array<Happened> = []
     const watchers = new Set<() => void>()
