@@ -7,18 +7,9 @@
 import { isDType } from "../schema/DType.ts"
 import { InvalidInput } from "../schema/KpuError.ts"
 import type { Tensor } from "../schema/Tensor.ts"
+import { ArchiveWriter, headRecords, record, sizeOf } from "./ArchiveWriter.ts"
 import { crc32 } from "./Crc32.ts"
 import { Pickler } from "./Pickler.ts"
-import { archiveSize, ZipWriter } from "./ZipWriter.ts"
-
-/** The first path component of every record's name. */
-const root = "archive"
-const encoder = new TextEncoder()
-const formatVersion = encoder.encode("1")
-const storageAlignment = encoder.encode("64")
-const byteOrder = encoder.encode("little")
-const version = encoder.encode("3\n")
-const serializationIdBytes = 40
 
 /** A file in the making. */
 export interface EncodedFile {
@@ -39,67 +30,13 @@ export interface EncodedTensor {
   trailer(crc: number): Uint8Array
 }
 
-interface FileRecord {
-  readonly name: string
-  readonly data: Uint8Array
-}
-
-const record = (name: string, data: Uint8Array): FileRecord => ({ name: `${root}/${name}`, data })
-
-const before = (pickle: Uint8Array): ReadonlyArray<FileRecord> => [
-  record("data.pkl", pickle),
-  record(".format_version", formatVersion),
-  record(".storage_alignment", storageAlignment),
-  record("byteorder", byteOrder)
-]
-const versionRecord = record("version", version)
-const idName = `${root}/.data/serialization_id`
-
-/** Writes an archive whose last record is a hash of the others' names and CRCs, as PyTorch's is. */
-class ArchiveWriter {
-  private readonly zip = new ZipWriter()
-  private names = 0
-  private crcs = 0
-  private readonly word = new Uint32Array(1)
-
-  begin(name: string, size: number): Uint8Array {
-    this.names = crc32(encoder.encode(name), this.names)
-    return this.zip.begin(name, size)
-  }
-  end(crc: number): Uint8Array {
-    this.word[0] = crc
-    this.crcs = crc32(new Uint8Array(this.word.buffer), this.crcs)
-    return this.zip.end(crc)
-  }
-  *record({ data, name }: FileRecord): Generator<Uint8Array> {
-    yield this.begin(name, data.byteLength)
-    // An empty piece means nothing to whoever writes it.
-    if (data.byteLength > 0) yield data
-    yield this.end(crc32(data))
-  }
-  *finish(): Generator<Uint8Array> {
-    yield* this.record(versionRecord)
-    const id = encoder.encode(String(this.names).padStart(20, "0") + String(this.crcs).padStart(20, "0"))
-    yield this.zip.begin(idName, serializationIdBytes)
-    yield id
-    yield this.zip.end(crc32(id))
-    yield this.zip.finish()
-  }
-}
-
-const sizeOf = (records: ReadonlyArray<FileRecord>): number =>
-  archiveSize([
-    ...[...records, versionRecord].map(({ data, name }) => ({ name, size: data.byteLength })),
-    { name: idName, size: serializationIdBytes }
-  ])
-
 const concat = (pieces: Iterable<Uint8Array>): Uint8Array => Buffer.concat([...pieces])
 
 /** One tensor's file. */
 export const encodeTensor = (tensor: Tensor): EncodedTensor => {
   const pickler = new Pickler()
   pickler.tensor("0", tensor.dtype, tensor.shape)
-  const records = before(pickler.finish())
+  const records = headRecords(pickler.finish())
   const storage = record("data/0", tensor.data)
   const writer = new ArchiveWriter()
   const header = concat([
@@ -115,7 +52,7 @@ export const encodeTensor = (tensor: Tensor): EncodedTensor => {
 }
 
 const encodeArchive = (pickle: Uint8Array, storages: ReadonlyArray<Uint8Array>): EncodedFile => {
-  const records = [...before(pickle), ...storages.map((data, index) => record(`data/${index}`, data))]
+  const records = [...headRecords(pickle), ...storages.map((data, index) => record(`data/${index}`, data))]
   return {
     byteLength: sizeOf(records),
     *pieces() {
@@ -124,6 +61,13 @@ const encodeArchive = (pickle: Uint8Array, storages: ReadonlyArray<Uint8Array>):
       yield* writer.finish()
     }
   }
+}
+
+/** The file of one tensor, as pieces. */
+export const encodeOne = (tensor: Tensor): EncodedFile => {
+  const pickler = new Pickler()
+  pickler.tensor("0", tensor.dtype, tensor.shape)
+  return encodeArchive(pickler.finish(), [tensor.data])
 }
 
 /**

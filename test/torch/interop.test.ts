@@ -1,10 +1,13 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { dtypeInfo, dtypes } from "../../src/schema/DType.ts"
-import { make, type Tensor } from "../../src/schema/Tensor.ts"
+import { equals, make, type Tensor } from "../../src/schema/Tensor.ts"
 import { toFloat64Array } from "../../src/schema/TensorElements.ts"
+import * as TorchFile from "../../src/TorchFile.ts"
 import { decodeTensor } from "../../src/torch/Decoder.ts"
 import { encodeWhole } from "../../src/torch/Encoder.ts"
 import { describeWith } from "../kit/peers.ts"
@@ -122,6 +125,44 @@ for (const { atLeast, peer, title, tool } of versions) {
             assert.isTrue(differ.every((at) => at >= id))
           }
         })
+      )
+
+      it.effect("that hold many tensors are read by name, and ours are read there", () =>
+        Effect.gen(function* () {
+          const torch = yield* TorchTool
+          for (const answer of yield* torch.makeSpecial(["list", "dict", "nested", "state_dict", "shared"])) {
+            if (!("file" in answer)) return assert.fail(`${answer.name}: ${answer.skipped}`)
+            const file = yield* TorchFile.open(answer.file)
+            assert.deepStrictEqual(
+              [...file.tensors.keys()],
+              answer.tensors.map(({ name }) => name)
+            )
+            const tensors = new Map(yield* Stream.runCollect(file.readAll))
+            for (const each of answer.tensors) assert.isTrue(equals(tensors.get(each.name)!, expected(each)), each.name)
+            if (answer.name === "nested")
+              assert.deepStrictEqual(
+                [...file.values],
+                [
+                  ["n", 1],
+                  ["s", "text"]
+                ]
+              )
+
+            const written = join(torch.folder, `${answer.name}.ours.pt`)
+            const streamed = join(torch.folder, `${answer.name}.streamed.pt`)
+            yield* TorchFile.write(written, file.kind === "list" ? [...tensors.values()] : tensors)
+            yield* TorchFile.writeStream(streamed, file.readAll)
+            for (const dumped of yield* torch.dump([written, streamed])) {
+              if ("error" in dumped) return assert.fail(`${dumped.file}: ${dumped.error}`)
+              assert.deepStrictEqual(
+                dumped.tensors.map(({ name }) => name),
+                [...tensors.keys()]
+              )
+              for (const each of dumped.tensors)
+                assert.isTrue(equals(expected(each), tensors.get(each.name)!), each.name)
+            }
+          }
+        }).pipe(Effect.provide(NodeServices.layer))
       )
 
       it.effect("that hold something else than a tensor are refused by what it is", () =>
