@@ -2,7 +2,7 @@
  * The HTTP door of the embedded API: authentication, routing, content negotiation, watches as streams. What a request
  * means is in the modules that it calls; every refusal arrives here as an `ApiFailure` and leaves as a `Status`.
  *
- * **Gotchas** Plain HTTP on loopback with a bearer token. A watch whose client reads too slowly is closed, as the real
+ * **Gotchas** Plain HTTP on loopback. A watch whose client reads too slowly is closed, as the real
  * server does: the client lists anew.
  */
 import * as Http from "node:http"
@@ -101,6 +101,19 @@ const answerFailure = (call: Call, error: unknown) => {
   answer(call, failure.code, failure.body, retry === undefined ? {} : { "retry-after": String(retry) })
 }
 
+/**
+ * A wrong token is refused; none at all is let in, because kubectl sends none over plain HTTP. Web pages are not: a
+ * browser tells where a request comes from, or names a host that is not this one.
+ */
+const authenticate = (request: Http.IncomingMessage, token: string) => {
+  const { authorization, host, origin } = request.headers
+  if (authorization !== undefined && authorization !== `Bearer ${token}`) throw unauthorized()
+  if (authorization === undefined) {
+    const name = (host ?? "").replace(/:\d+$/, "")
+    if (origin !== undefined || !["localhost", "127.0.0.1", "[::1]"].includes(name)) throw unauthorized()
+  }
+}
+
 /** The media type without parameters. */
 const contentType = (request: Http.IncomingMessage) => (request.headers["content-type"] ?? "").split(";")[0]!.trim()
 
@@ -189,8 +202,8 @@ const targetOf = (path: string): Target | undefined => {
     if (parts[0] === "namespaces" && resource.namespaced && parts.length >= 3 && parts[2] === resource.plural) {
       const [, namespace, , name, subresource, ...more] = parts
       if (more.length === 0) return { resource, namespace, name, subresource }
-    } else if (parts[0] === resource.plural && parts.length <= (resource.namespaced ? 1 : 3)) {
-      return { resource, namespace: undefined, name: parts[1], subresource: parts[2] }
+    } else if (parts[0] === resource.plural && parts.length <= (resource.namespaced ? 1 : 2)) {
+      return { resource, namespace: undefined, name: parts[1], subresource: undefined }
     }
   }
   return undefined
@@ -211,13 +224,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
     }
   }
 
-  const answerObject = (
-    call: Call,
-    resource: Resource,
-    code: number,
-    object: JsonObject,
-    headers?: Headers
-  ) => {
+  const answerObject = (call: Call, resource: Resource, code: number, object: JsonObject, headers?: Headers) => {
     const table = tableOptions(call)
     const metadata = { resourceVersion: stringAt(objectAt(object, "metadata"), "resourceVersion") }
     answer(call, code, table === undefined ? object : tableOf([object], metadata, resource, table), headers)
@@ -488,7 +495,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
     // A body that nobody reads would hold up the next request on its connection.
     const finish = () => request.resume()
     try {
-      if (request.headers.authorization !== `Bearer ${options.token}`) throw unauthorized()
+      authenticate(request, options.token)
       Promise.resolve(handle(call, (server.address() as AddressInfo).port))
         .catch((error) => answerFailure(call, error))
         .finally(finish)

@@ -51,6 +51,21 @@ export const make = (window: number): Store => {
   let revision = 1
   let floor = 1
 
+  // A listener may write: its changes are told after the one that it was told of.
+  const untold: Array<Change> = []
+  let telling = false
+  const tellAll = () => {
+    if (telling) return
+    telling = true
+    try {
+      for (let change = untold.shift(); change !== undefined; change = untold.shift()) {
+        for (const listener of [...listeners]) listener(change)
+      }
+    } finally {
+      telling = false
+    }
+  }
+
   const record = (change: Change) => {
     changes.push(change)
     // Twice the window, then cut to it: so that the cut is rare.
@@ -58,7 +73,8 @@ export const make = (window: number): Store => {
       floor = changes[changes.length - window - 1]!.revision
       changes = changes.slice(-window)
     }
-    for (const listener of [...listeners]) listener(change)
+    untold.push(change)
+    tellAll()
   }
 
   const inOrder = (plural: string, from: Map<string, JsonObject>) =>

@@ -224,58 +224,57 @@ const goValue = (value: Json): string => {
 }
 
 /** Why a value cannot be merged by the schema: wrong types, unknown fields, list items without their key. */
-export const typeErrors = (value: Json, schema: StructuralSchema): ReadonlyArray<string> => {
-  const errors: Array<string> = []
-  const walk = (value: Json, schema: StructuralSchema, path: string): void => {
-    const add = (problem: string): void => {
-      errors.push(`${path}: ${problem}`)
-    }
-    const expected = (type: string) => add(`expected ${type}, got &value.valueUnstructured{Value:${goValue(value)}}`)
-    if (value === null || schema["x-kubernetes-preserve-unknown-fields"] === true) return
-    switch (schema.type) {
-      case "string":
-        return typeof value === "string" ? undefined : expected("string")
-      case "boolean":
-        return typeof value === "boolean" ? undefined : expected("boolean")
-      case "integer":
-      case "number":
-        return typeof value === "number" ? undefined : expected("numeric (int or float)")
-      case "array": {
-        if (!isArray(value)) return expected("list")
-        const items = schema.items ?? anything
-        const seen = new Set<string>()
-        const keys = schema["x-kubernetes-list-map-keys"]
-        value.forEach((item, i) => {
-          if (isLeaf(schema, value)) return walk(item, items, `${path}[${i}]`)
-          if (keys !== undefined && !(isObject(item) && keys.some((key) => item[key] !== undefined))) {
-            const names = keys.map((key) => JSON.stringify(key)).join(" ")
-            return add(
-              isObject(item)
-                ? `element ${i}: associative list with keys has an element that omits all key fields [${names}] (and doesn't have default values for any key fields)`
-                : `element ${i}: associative list with keys may not have non-map elements`
-            )
-          }
-          const element = itemElement(schema, item)
-          const shown = showElement(element)
-          if (seen.has(element)) return add(`duplicate entries for key ${shown}`)
-          seen.add(element)
-          walk(item, items, `${path}${shown}`)
-        })
-        return
-      }
-      case "object": {
-        if (!isObject(value)) return expected("map")
-        for (const [key, member] of Object.entries(value)) {
-          if (member === undefined) continue
-          const type = memberSchema(schema, key)
-          if (type === undefined) errors.push(`${path}.${key}: field not declared in schema`)
-          else walk(member, type, `${path}.${key}`)
-        }
-      }
+export const typeErrors = (value: Json, schema: StructuralSchema): ReadonlyArray<string> =>
+  [...problemsAt(value, schema, "")].sort()
+
+const scalarTypes: { readonly [type: string]: readonly [typeof_: string, said: string] } = {
+  string: ["string", "string"],
+  boolean: ["boolean", "boolean"],
+  integer: ["number", "numeric (int or float)"],
+  number: ["number", "numeric (int or float)"]
+}
+
+function* problemsAt(value: Json, schema: StructuralSchema, path: string): Generator<string> {
+  const expected = (type: string) => `${path}: expected ${type}, got &value.valueUnstructured{Value:${goValue(value)}}`
+  if (value === null || schema["x-kubernetes-preserve-unknown-fields"] === true) return
+  const scalar = scalarTypes[schema.type ?? ""]
+  if (scalar !== undefined) {
+    // biome-ignore lint/suspicious/useValidTypeof: the table holds names that typeof gives.
+    if (typeof value !== scalar[0]) yield expected(scalar[1])
+  } else if (schema.type === "array") {
+    if (isArray(value)) yield* itemProblems(value, schema, path)
+    else yield expected("list")
+  } else if (schema.type === "object") {
+    if (!isObject(value)) return yield expected("map")
+    for (const [key, member] of Object.entries(value)) {
+      const type = memberSchema(schema, key)
+      if (type === undefined) yield `${path}.${key}: field not declared in schema`
+      else if (member !== undefined) yield* problemsAt(member, type, `${path}.${key}`)
     }
   }
-  walk(value, schema, "")
-  return errors.sort()
+}
+
+function* itemProblems(list: ReadonlyArray<Json>, schema: StructuralSchema, path: string): Generator<string> {
+  const items = schema.items ?? anything
+  const keys = schema["x-kubernetes-list-map-keys"]
+  const seen = new Set<string>()
+  for (const [i, item] of list.entries()) {
+    if (isLeaf(schema, list)) {
+      yield* problemsAt(item, items, `${path}[${i}]`)
+    } else if (keys !== undefined && !isObject(item)) {
+      yield `${path}: element ${i}: associative list with keys may not have non-map elements`
+    } else if (keys !== undefined && isObject(item) && keys.every((key) => item[key] === undefined)) {
+      const names = keys.map((key) => JSON.stringify(key)).join(" ")
+      const omits = `element ${i}: associative list with keys has an element that omits all key fields [${names}]`
+      yield `${path}: ${omits} (and doesn't have default values for any key fields)`
+    } else {
+      const element = itemElement(schema, item)
+      const shown = showElement(element)
+      if (seen.has(element)) yield `${path}: duplicate entries for key ${shown}`
+      else yield* problemsAt(item, items, `${path}${shown}`)
+      seen.add(element)
+    }
+  }
 }
 
 const showElement = (element: string): string => {

@@ -1,0 +1,234 @@
+/**
+ * The embedded cluster: a Kubernetes API for Computes, a controller that plays the operator, a tensor server for each
+ * Compute that runs, and a gateway before them. All on loopback, all real sockets, all closed with the scope.
+ */
+import { randomBytes, randomUUID } from "node:crypto"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { InvalidInput } from "../schema/KpuError.ts"
+import * as ApiServer from "./ApiServer.ts"
+import * as Computes from "./Computes.ts"
+import * as Controller from "./Controller.ts"
+import { customResourceDefinition } from "./Crd.ts"
+import * as Gateway from "./Gateway.ts"
+import type { JsonObject } from "./Json.ts"
+import { customResourceDefinitions, namespaces } from "./Resources.ts"
+import type { Access } from "./Reviews.ts"
+import * as Store from "./Store.ts"
+
+export interface ClusterOptions {
+  /** The address to listen at; `127.0.0.1` by default. */
+  readonly host?: string | undefined
+  /** The API's port; any free one by default. */
+  readonly port?: number | undefined
+  /** The gateway's port; any free one by default. */
+  readonly gatewayPort?: number | undefined
+  /** The bearer token that clients must show; random by default. */
+  readonly token?: string | undefined
+  /** Namespaces beside `default`. */
+  readonly namespaces?: ReadonlyArray<string> | undefined
+  /** From a Compute's creation to its tensor server; 100 ms by default. */
+  readonly startDelay?: Duration.Input | undefined
+  /** From a suspend or resume to the status that tells of it; none by default. */
+  readonly statusDelay?: Duration.Input | undefined
+  /** Whether the controller acts; true by default. Without it the API serves alone, as where no operator is installed. */
+  readonly controller?: boolean | undefined
+  /** Bytes of a chunk that the tensor servers send; 1 MiB by default. */
+  readonly chunkSize?: number | undefined
+  /** How many past changes a watch can go on from; 10,000 by default. */
+  readonly watchWindow?: number | undefined
+  /** Between the bookmarks of a watch; one minute by default, as the real server's. */
+  readonly bookmarkInterval?: Duration.Input | undefined
+  /** What the token may do; everything by default. */
+  readonly allows?: ((access: Access) => boolean) | undefined
+}
+
+/** Where a tensor server listens. */
+export interface LocalAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ClusterShape {
+  /** The API server's URL. */
+  readonly url: string
+  readonly token: string
+  /** A kubeconfig for `kubectl` and other clients. */
+  readonly kubeconfig: string
+  /** `host:port` of the gateway, which routes by `compute-id`. */
+  readonly gatewayAddress: string
+  /** Where a Compute's tensor server listens; `undefined` while none runs. */
+  readonly resolve: (namespace: string, name: string) => LocalAddress | undefined
+  /** Creates a namespace. */
+  readonly addNamespace: (name: string) => void
+  /** Makes the Pod of a Compute, present or future, fail so; `undefined` heals it. */
+  readonly setPodTrouble: (namespace: string, name: string, trouble: Controller.PodTrouble | undefined) => void
+  /** Forgets past changes: whoever goes on from an older resource version gets 410. */
+  readonly compact: () => void
+  /** Cuts the connection of every watch. */
+  readonly cutWatches: () => void
+}
+
+export class Cluster extends Context.Service<Cluster, ClusterShape>()("effect-kpu/LocalCluster") {}
+
+const kubeconfigOf = (url: string, token: string): string => `apiVersion: v1
+kind: Config
+clusters:
+  - name: kpu-local
+    cluster:
+      server: ${url}
+users:
+  - name: kpu-local
+    user:
+      token: ${token}
+contexts:
+  - name: kpu-local
+    context:
+      cluster: kpu-local
+      user: kpu-local
+      namespace: default
+current-context: kpu-local
+`
+
+const namespaceObject = (name: string): JsonObject => ({
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: {
+    name,
+    uid: randomUUID(),
+    creationTimestamp: Computes.timestamp(),
+    labels: { "kubernetes.io/metadata.name": name }
+  },
+  spec: { finalizers: ["kubernetes"] },
+  status: { phase: "Active" }
+})
+
+const definitionObject = (): JsonObject => {
+  const now = Computes.timestamp()
+  const condition = (type: string, reason: string, message: string) => ({
+    type,
+    status: "True",
+    reason,
+    message,
+    lastTransitionTime: now
+  })
+  const { metadata, spec, ...definition } = customResourceDefinition
+  return {
+    ...definition,
+    metadata: { ...metadata, uid: randomUUID(), creationTimestamp: now, generation: 1 },
+    spec: { ...spec, conversion: { strategy: "None" } },
+    status: {
+      acceptedNames: spec.names,
+      conditions: [
+        condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+        condition("Established", "InitialNamesAccepted", "the initial names have been accepted")
+      ],
+      storedVersions: ["v1alpha1"]
+    }
+  } as unknown as JsonObject
+}
+
+/** Something that listens, for as long as the scope. */
+const listening = <A extends { readonly close: () => Promise<void> }>(
+  start: () => Promise<A>,
+  field: string,
+  port: number
+): Effect.Effect<A, InvalidInput, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: start,
+      catch: (error) => {
+        const code = (error as NodeJS.ErrnoException).code ?? String(error)
+        const why = code === "EADDRINUSE" ? "something else listens there" : code
+        return new InvalidInput({ field, problem: `cannot listen on port ${port}: ${why}` })
+      }
+    }),
+    (server) => Effect.promise(() => server.close())
+  )
+
+/**
+ * Starts an embedded cluster, for as long as the scope.
+ *
+ * @example
+ * const cluster = yield* start({ namespaces: ["team-a"] })
+ * yield* Effect.log(cluster.kubeconfig)
+ */
+export const start = Effect.fn("LocalCluster.start")(function* (options: ClusterOptions = {}) {
+  const host = options.host ?? "127.0.0.1"
+  const token = options.token ?? randomBytes(24).toString("base64url")
+  const store = Store.make(options.watchWindow ?? 10_000)
+  for (const name of ["default", "kube-system", ...(options.namespaces ?? [])]) {
+    store.put(namespaces.plural, namespaceObject(name))
+  }
+  store.put(customResourceDefinitions.plural, definitionObject())
+  store.compact()
+  const computes = Computes.make(store)
+  const chunkSize = options.chunkSize ?? 1024 * 1024
+
+  const startServer = async (port: number) => {
+    // The tensor server brings the encoder with it: loaded when the first Compute starts.
+    const TensorServer = await import("./TensorServer.ts")
+    try {
+      return await TensorServer.start({ host, port, chunkSize })
+    } catch (error) {
+      if (port === 0) throw error
+      // Its former port has been taken: the next one is as good.
+      return TensorServer.start({ host, port: 0, chunkSize })
+    }
+  }
+
+  const controller =
+    options.controller === false
+      ? undefined
+      : yield* Controller.make({
+          store,
+          computes,
+          startServer,
+          startDelay: Duration.fromInputUnsafe(options.startDelay ?? "100 millis"),
+          statusDelay: Duration.fromInputUnsafe(options.statusDelay ?? 0)
+        })
+  const gateway = yield* listening(
+    () =>
+      Gateway.start({
+        host,
+        port: options.gatewayPort ?? 0,
+        route: (namespace, name) =>
+          controller?.knows(namespace, name) === true ? controller.portOf(namespace, name) : "unknown"
+      }),
+    "gatewayPort",
+    options.gatewayPort ?? 0
+  )
+  const api = yield* listening(
+    () =>
+      ApiServer.start({
+        host,
+        port: options.port ?? 0,
+        token,
+        store,
+        computes,
+        allows: options.allows ?? (() => true),
+        bookmarkMillis: Duration.toMillis(Duration.fromInputUnsafe(options.bookmarkInterval ?? "1 minute"))
+      }),
+    "port",
+    options.port ?? 0
+  )
+  const url = `http://${host}:${api.port}`
+  return Cluster.of({
+    url,
+    token,
+    kubeconfig: kubeconfigOf(url, token),
+    gatewayAddress: `${host}:${gateway.port}`,
+    resolve: (namespace, name) => {
+      const port = controller?.portOf(namespace, name)
+      return port === undefined ? undefined : { host, port }
+    },
+    addNamespace: (name) => {
+      if (store.get(namespaces.plural, "", name) === undefined) store.put(namespaces.plural, namespaceObject(name))
+    },
+    setPodTrouble: (namespace, name, trouble) => controller?.setPodTrouble(namespace, name, trouble),
+    compact: store.compact,
+    cutWatches: api.cutWatches
+  })
+})
