@@ -239,7 +239,6 @@ function* problemsAt(value: Json, schema: StructuralSchema, path: string): Gener
   if (value === null || schema["x-kubernetes-preserve-unknown-fields"] === true) return
   const scalar = scalarTypes[schema.type ?? ""]
   if (scalar !== undefined) {
-    // biome-ignore lint/suspicious/useValidTypeof: the table holds names that typeof gives.
     if (typeof value !== scalar[0]) yield expected(scalar[1])
   } else if (schema.type === "array") {
     if (isArray(value)) yield* itemProblems(value, schema, path)
