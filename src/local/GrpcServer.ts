@@ -81,7 +81,8 @@ async function* messagesOf(stream: Http2.ServerHttp2Stream, maxBytes: number): A
     return whole.subarray(0, bytes)
   }
   let needed: number | undefined
-  for await (const piece of stream) {
+  // A handler that has read enough still writes: leaving the loop must not destroy the stream.
+  for await (const piece of stream.iterator({ destroyOnReturn: false })) {
     pieces.push(piece)
     size += piece.length
     for (;;) {

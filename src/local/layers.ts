@@ -6,14 +6,15 @@ import type { InvalidInput } from "../schema/KpuError.ts"
 import { GrpcError } from "../schema/KpuError.ts"
 import { Endpoint } from "../services/Endpoint.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
-import { Cluster, type ClusterOptions, start } from "./Cluster.ts"
+import { Cluster, type ClusterOptions, type ClusterShape, start } from "./Cluster.ts"
 
 export const cluster = (options: ClusterOptions): Layer.Layer<Cluster, InvalidInput> =>
   Layer.effect(Cluster, start(options))
 
-export const config: Layer.Layer<KubeConfig, never, Cluster> = Layer.effect(
-  KubeConfig,
-  Effect.map(Cluster, ({ token, url }) =>
+/** The way to a cluster that runs already. */
+export const configOf = ({ token, url }: ClusterShape): Layer.Layer<KubeConfig> =>
+  Layer.succeed(
+    KubeConfig,
     KubeConfig.of({
       server: url,
       source: "the embedded cluster",
@@ -24,7 +25,8 @@ export const config: Layer.Layer<KubeConfig, never, Cluster> = Layer.effect(
       invalidate: Effect.void
     })
   )
-)
+
+export const config: Layer.Layer<KubeConfig, never, Cluster> = Layer.unwrap(Effect.map(Cluster, configOf))
 
 export const endpoint: Layer.Layer<Endpoint, never, Cluster> = Layer.effect(
   Endpoint,
