@@ -1,58 +1,13 @@
 import { readFileSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
-import { Client, credentials, status } from "@grpc/grpc-js"
+import { status } from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
-import { TensorChunk, TensorRequest, TensorResponse } from "../../src/schema/generated/kpu/torch/service.ts"
+import type { TensorChunk } from "../../src/schema/generated/kpu/torch/service.ts"
 import { PythonServer } from "./PythonServer.ts"
 import { describeWith } from "./peers.ts"
+import { connect, receive, send, stream } from "./rawTensorClient.ts"
 
-const encode =
-  <A>(codec: { readonly encode: (message: A) => { finish(): Uint8Array } }) =>
-  (message: A) =>
-    Buffer.from(codec.encode(message).finish())
-
-const client = Effect.gen(function* () {
-  const { address } = yield* PythonServer
-  return yield* Effect.acquireRelease(
-    Effect.sync(() => new Client(address, credentials.createInsecure())),
-    (client) => Effect.sync(() => client.close())
-  )
-})
-
-const receive = (client: Client, request: TensorRequest) => {
-  const call = client.makeServerStreamRequest(
-    "/kpu.torch.Service/SendTensors",
-    encode(TensorRequest),
-    TensorChunk.decode,
-    request
-  )
-  const chunks: Array<TensorChunk> = []
-  return Effect.promise(
-    () =>
-      new Promise<{ readonly chunks: ReadonlyArray<TensorChunk>; readonly code: number; readonly details: string }>(
-        (done) => {
-          call.on("data", (chunk: TensorChunk) => chunks.push(chunk))
-          call.on("error", () => {})
-          call.on("status", ({ code, details }) => done({ chunks, code, details }))
-        }
-      )
-  )
-}
-
-const send = (client: Client, chunks: ReadonlyArray<TensorChunk>) =>
-  Effect.promise(
-    () =>
-      new Promise<TensorResponse>((done, fail) => {
-        const call = client.makeClientStreamRequest(
-          "/kpu.torch.Service/ReceiveTensors",
-          encode(TensorChunk),
-          TensorResponse.decode,
-          (error, response) => (error ? fail(error) : done(response!))
-        )
-        for (const chunk of chunks) call.write(chunk)
-        call.end()
-      })
-  )
+const client = Effect.flatMap(PythonServer, ({ address }) => connect(address))
 
 describeWith(["pytorch"], "the Python tensor server for tests", () => {
   layer(PythonServer.layer, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
@@ -125,11 +80,7 @@ describeWith(["pytorch"], "the Python tensor server for tests", () => {
         const server = yield* PythonServer
         const channel = yield* client
         const { chunks } = yield* receive(channel, { count: 0, parameters: {} })
-        const call = channel.makeBidiStreamRequest(
-          "/kpu.torch.Service/StreamTensors",
-          encode(TensorChunk),
-          TensorChunk.decode
-        )
+        const call = stream(channel)
         call.on("error", () => {})
         const echoed = yield* Effect.promise(
           () =>

@@ -100,7 +100,9 @@ class Service(service_pb2_grpc.ServiceServicer):
         event("call", call=call, method=method, metadata=metadata, peer=context.peer())
 
         def ended():
-            event("ended" if state["finished"] else "cancelled", call=call, method=method)
+            # A cancelled call may look to its handler like one whose client has sent all: only grpcio's own state tells.
+            cancelled = not state["finished"] or context._state.client == grpc._server._CANCELLED
+            event("cancelled" if cancelled else "ended", call=call, method=method)
 
         context.add_callback(ended)
         return state
