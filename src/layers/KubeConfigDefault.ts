@@ -19,7 +19,7 @@ import { describeFileError, invalidCredential } from "./internal/credentials.ts"
 import { type KubeConfigDocument, merge, parse } from "./internal/kubeConfigDocument.ts"
 import { variable } from "./internal/proxy.ts"
 import { ServiceAccountFolder } from "./internal/serviceAccount.ts"
-import { fromDocument } from "./KubeConfigFile.ts"
+import { fromDocument, type LayerFileOptions } from "./KubeConfigFile.ts"
 import * as InCluster from "./KubeConfigInCluster.ts"
 
 /** The text of a file, `undefined` where there is none; any other trouble is an error. */
@@ -43,7 +43,7 @@ const exists = (path: string): Effect.Effect<boolean> =>
     )
   )
 
-const make = Effect.gen(function* () {
+const make = Effect.fnUntraced(function* (options: LayerFileOptions) {
   const tried: Array<KubeConfigAttempt> = []
   const list = yield* variable("KUBECONFIG")
   const home = (yield* variable("HOME")) ?? homedir()
@@ -68,11 +68,13 @@ const make = Effect.gen(function* () {
   }
   if (document !== undefined) {
     // an empty kubeconfig is what tools leave behind that have logged out: it counts as none
-    if (document.currentContext !== undefined || document.contexts.size > 0) return yield* fromDocument(document)
+    if (document.currentContext !== undefined || document.contexts.size > 0)
+      return yield* fromDocument(document, options.context)
     tried.push({ source: document.files.join(", "), problem: "it names no context" })
   }
 
-  if (yield* InCluster.isInCluster) return yield* InCluster.make
+  // a context that was asked for is no service account
+  if (options.context === undefined && (yield* InCluster.isInCluster)) return yield* InCluster.make
   const folder = yield* ServiceAccountFolder
   tried.push({
     source: "the service account of a Pod",
@@ -87,5 +89,9 @@ const make = Effect.gen(function* () {
   })
 })
 
+/** The same, with a context of the kubeconfig other than its current one. */
+export const layerWith = (options: LayerFileOptions): Layer.Layer<KubeConfig, KubeConfigError> =>
+  Layer.effect(KubeConfig, make(options))
+
 /** The cluster that kubectl would use, or the one that this process runs in. */
-export const layer: Layer.Layer<KubeConfig, KubeConfigError> = Layer.effect(KubeConfig, make)
+export const layer: Layer.Layer<KubeConfig, KubeConfigError> = layerWith({})

@@ -13,7 +13,7 @@ export interface KubernetesRequest {
   readonly verb: string
   /** What the request is about, for the same. */
   readonly resource: ResourceRef
-  readonly method: "GET" | "PATCH" | "DELETE"
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE"
   /** From the server's root: `/api/v1/namespaces/team-a/pods/x-0`. */
   readonly path: string
   /** Absent values are left out. */
