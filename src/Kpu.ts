@@ -9,6 +9,7 @@ import { Endpoint } from "./Endpoint.ts"
 import { GrpcChannel } from "./GrpcChannel.ts"
 import { KubeConfig } from "./KubeConfig.ts"
 import * as ComputeApiHttp from "./layers/ComputeApiHttp.ts"
+import * as ComputeDiagnosisPods from "./layers/ComputeDiagnosisPods.ts"
 import * as ComputeWatchShared from "./layers/ComputeWatchShared.ts"
 import { checkClientOptions } from "./layers/internal/clientOptions.ts"
 import * as Computes from "./layers/KpuComputes.ts"
@@ -17,6 +18,7 @@ import * as TensorClientGrpc from "./layers/TensorClientGrpc.ts"
 import { Namespace } from "./Namespace.ts"
 import type { InvalidInput, KubeConfigError } from "./schema/KpuError.ts"
 import type { ComputeApi } from "./services/ComputeApi.ts"
+import type { ComputeDiagnosis } from "./services/ComputeDiagnosis.ts"
 import type { ComputeWatch } from "./services/ComputeWatch.ts"
 import type * as EndpointService from "./services/Endpoint.ts"
 import type * as GrpcChannelService from "./services/GrpcChannel.ts"
@@ -33,6 +35,7 @@ export type { TimeoutOptions } from "./services/Timeouts.ts"
 export type KpuServices =
   | Service.Kpu
   | ComputeApi
+  | ComputeDiagnosis
   | ComputeWatch
   | EndpointService.Endpoint
   | GrpcChannelService.GrpcChannel
@@ -78,6 +81,7 @@ const layerWith = <CE = never, CR = never, EE = never, ER = never, GE = never, G
       return Computes.layer.pipe(
         Layer.provideMerge(ComputeWatchShared.layer),
         Layer.provideMerge(ComputeApiHttp.layer({ fieldManager: options.fieldManager })),
+        Layer.provideMerge(ComputeDiagnosisPods.layer),
         Layer.provideMerge(KubernetesClientUndici.layer),
         Layer.provideMerge(TensorClientGrpc.layer),
         Layer.provideMerge([namespace, endpoint, channel]),

@@ -18,6 +18,7 @@ import { appliedBy } from "../schema/FieldOwnership.ts"
 import { InvalidInput } from "../schema/KpuError.ts"
 import { Conflict, KubernetesError } from "../schema/KubernetesError.ts"
 import { type ApiError, ComputeApi, type ComputeRef } from "../services/ComputeApi.ts"
+import { ComputeDiagnosis } from "../services/ComputeDiagnosis.ts"
 import { ComputeWatch } from "../services/ComputeWatch.ts"
 import { Endpoint } from "../services/Endpoint.ts"
 import { Kpu } from "../services/Kpu.ts"
@@ -53,6 +54,7 @@ const make = Effect.gen(function* () {
     watch: yield* ComputeWatch,
     endpoint: yield* Endpoint,
     client: yield* TensorClient,
+    diagnosis: yield* ComputeDiagnosis,
     timeouts: yield* Timeouts
   }
   const { api, timeouts, watch } = parts
@@ -176,5 +178,8 @@ const make = Effect.gen(function* () {
 })
 
 /** The client's operations, on the services beneath them. */
-export const layer: Layer.Layer<Kpu, never, ComputeApi | ComputeWatch | Endpoint | Namespace | TensorClient> =
-  Layer.effect(Kpu, make)
+export const layer: Layer.Layer<
+  Kpu,
+  never,
+  ComputeApi | ComputeDiagnosis | ComputeWatch | Endpoint | Namespace | TensorClient
+> = Layer.effect(Kpu, make)

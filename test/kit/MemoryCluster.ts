@@ -9,9 +9,10 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Kpu from "../../src/layers/KpuComputes.ts"
 import { apiVersion, type ComputeResource, type ComputeSpec, kind } from "../../src/schema/ComputeResource.ts"
-import { GrpcError } from "../../src/schema/KpuError.ts"
+import { type ComputeFailed, GrpcError } from "../../src/schema/KpuError.ts"
 import { KubernetesError, NotFound } from "../../src/schema/KubernetesError.ts"
 import { type ApiError, ComputeApi } from "../../src/services/ComputeApi.ts"
+import { ComputeDiagnosis } from "../../src/services/ComputeDiagnosis.ts"
 import { ComputeWatch, type Observation } from "../../src/services/ComputeWatch.ts"
 import { Endpoint } from "../../src/services/Endpoint.ts"
 import { Namespace } from "../../src/services/Namespace.ts"
@@ -38,6 +39,8 @@ export interface MemoryCluster {
   failApply: ((commit: Effect.Effect<ComputeResource>) => Effect.Effect<ComputeResource, ApiError>) | undefined
   failDelete: Effect.Effect<never, ApiError> | undefined
   failConnect: GrpcError | undefined
+  /** What the diagnosis of a Pod comes to. */
+  trouble: Effect.Effect<never, ComputeFailed> | undefined
 }
 
 type Table = ReadonlyMap<string, ComputeResource>
@@ -89,6 +92,7 @@ export const make: Effect.Effect<MemoryCluster> = Effect.gen(function* () {
     failApply: undefined,
     failDelete: undefined,
     failConnect: undefined,
+    trouble: undefined,
     requests,
     open: () => open,
     get: (name) => Effect.map(SubscriptionRef.get(table), (now) => now.get(name)),
@@ -166,6 +170,10 @@ export const make: Effect.Effect<MemoryCluster> = Effect.gen(function* () {
                   : Effect.as(cluster.remove(name), "accepted" as const)
               )
             }
+          }),
+          Layer.succeed(ComputeDiagnosis, {
+            watch: () => cluster.trouble ?? Effect.never,
+            summary: () => Effect.succeed("its Pod is not known")
           }),
           Layer.succeed(ComputeWatch, {
             observe: ({ name }) =>

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import { Endpoint } from "../../src/Endpoint.ts"
 import { Kpu } from "../../src/Kpu.ts"
 import { KubeConfig } from "../../src/KubeConfig.ts"
+import { LocalCluster } from "../../src/LocalCluster.ts"
 import * as Controller from "./Controller.ts"
 import { KubeApiServer } from "./KubeApiServer.ts"
 import { PythonServer } from "./PythonServer.ts"
@@ -22,3 +23,6 @@ export const kubernetesWorld = Layer.unwrap(
     })
   })
 ).pipe(Layer.provide([KubeApiServer.layer, PythonServer.layer]))
+
+/** The embedded cluster, as users have it. */
+export const embeddedWorld = LocalCluster.layer

@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Compute from "../../src/Compute.ts"
-import { GrpcError } from "../../src/schema/KpuError.ts"
+import { ComputeFailed, GrpcError } from "../../src/schema/KpuError.ts"
 import { Forbidden, KubernetesError, Transport } from "../../src/schema/KubernetesError.ts"
 import { type MemoryCluster, make, ready, refused, resumed, starting, suspended } from "../kit/MemoryCluster.ts"
 
@@ -94,6 +94,46 @@ describe("ready", () => {
         yield* cluster.status(name, ready)
         const error = yield* Effect.flip(compute.ready())
         assert.strictEqual(error._tag, "GrpcError")
+      })
+    )
+  )
+
+  it.effect("fails when the Pod cannot start, and says why", () =>
+    withCluster((cluster) =>
+      Effect.gen(function* () {
+        cluster.trouble = Effect.andThen(
+          Effect.sleep("3 seconds"),
+          Effect.fail(
+            new ComputeFailed({
+              resource: { kind: "Compute", namespace: "team-a", name },
+              pod: "my-compute-0",
+              reason: "InvalidImageName",
+              problem: "could not parse the image's name"
+            })
+          )
+        )
+        const compute = yield* Compute.apply({ name })
+        const waiting = yield* Effect.forkChild(Effect.flip(compute.ready()))
+        yield* settle
+        yield* TestClock.adjust("3 seconds")
+        const error = yield* Fiber.join(waiting)
+        assert.strictEqual(error._tag, "ComputeFailed")
+        assert.include(error.message, "my-compute-0: InvalidImageName")
+      })
+    )
+  )
+
+  it.effect("a timeout shows the last conditions and what is known of the Pod", () =>
+    withCluster((cluster) =>
+      Effect.gen(function* () {
+        const compute = yield* Compute.apply({ name })
+        yield* cluster.status(name, starting)
+        const waiting = yield* Effect.forkChild(Effect.flip(compute.ready({ timeout: "1 second" })))
+        yield* settle
+        yield* TestClock.adjust("1 second")
+        const error = yield* Fiber.join(waiting)
+        assert.strictEqual(error._tag === "ReadyTimeout" ? error.conditions[0]?.status : error._tag, "False")
+        assert.include(error.message, "Ready=False StatefulSetNotReady; its Pod is not known")
       })
     )
   )

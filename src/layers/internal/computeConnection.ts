@@ -60,19 +60,22 @@ export const makeConnection = Effect.fnUntraced(function* (
       })
     )
 
-  const openOnce = (address: Address, onFailure: (error: GrpcError) => void) =>
-    attempt(address).pipe(
+  const openOnce = (address: Effect.Effect<Address, GrpcError>, onFailure: (error: GrpcError) => void) => {
+    let mayResolveLater = true
+    return Effect.flatMap(address, (address) => {
+      mayResolveLater = address.mayResolveLater
+      return attempt(address)
+    }).pipe(
       Effect.tapError((error) => Effect.sync(() => onFailure(error))),
       Effect.retry({
         schedule: reconnecting,
-        while: (error: GrpcError) => error.isRetryable && (error.errno !== "ENOTFOUND" || address.mayResolveLater)
+        while: (error: GrpcError) => error.isRetryable && (error.errno !== "ENOTFOUND" || mayResolveLater)
       })
     )
+  }
 
   const open: ComputeConnection["open"] = (address, onFailure) =>
-    Effect.suspend(() =>
-      state._tag === "Open" ? Effect.succeed(true) : Effect.flatMap(address, (address) => openOnce(address, onFailure))
-    ).pipe(
+    Effect.suspend(() => (state._tag === "Open" ? Effect.succeed(true) : openOnce(address, onFailure))).pipe(
       opening.withPermits(1),
       // A connection of an older epoch was closed again: its opener waits for what the resource does next.
       Effect.flatMap((kept) => (kept ? Effect.void : Effect.never))

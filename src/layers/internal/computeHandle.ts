@@ -17,6 +17,7 @@ import { ownedSpec } from "../../schema/FieldOwnership.ts"
 import { ComputeDeleted, type GrpcError, ReadyTimeout } from "../../schema/KpuError.ts"
 import { describe, isReady, isSuspended, isUntouched, sameStatus, statusMayBeStale } from "../../schema/Readiness.ts"
 import type { ComputeApi } from "../../services/ComputeApi.ts"
+import type { ComputeDiagnosis } from "../../services/ComputeDiagnosis.ts"
 import type { Handle, ReadyError, ReadyOptions, WaitError } from "../../services/ComputeHandle.ts"
 import type { ComputeWatch } from "../../services/ComputeWatch.ts"
 import type { Endpoint } from "../../services/Endpoint.ts"
@@ -32,6 +33,7 @@ export interface Parts {
   readonly watch: ComputeWatch["Service"]
   readonly endpoint: Endpoint["Service"]
   readonly client: TensorClient["Service"]
+  readonly diagnosis: ComputeDiagnosis["Service"]
   readonly timeouts: TimeoutValues
 }
 
@@ -39,6 +41,9 @@ const isNewer = (a: ComputeResource, b: ComputeResource): boolean => {
   const [x, y] = [Number(a.metadata.resourceVersion), Number(b.metadata.resourceVersion)]
   return Number.isNaN(x) || Number.isNaN(y) || x >= y
 }
+
+/** How long the failure of a wait may be held up by a last look at the Pod. */
+const summaryTime = Duration.seconds(1)
 
 type Verdict = "waiting" | "doubtful" | "there"
 
@@ -49,7 +54,7 @@ export const makeHandle = Effect.fnUntraced(function* (
   dial: DialOptions,
   scope: Scope.Scope
 ): Effect.fn.Return<Handle> {
-  const { api, client, endpoint, timeouts, watch } = parts
+  const { api, client, diagnosis, endpoint, timeouts, watch } = parts
   const { name, namespace, uid } = first.metadata
   const identity: Identity = { namespace, name, uid }
   const resourceRef = { kind, namespace, name }
@@ -87,7 +92,7 @@ export const makeHandle = Effect.fnUntraced(function* (
     timeout: Duration.Duration,
     judge: (resource: ComputeResource) => Verdict,
     arrive: Effect.Effect<void, E>,
-    obstacle: () => string | undefined
+    obstacle: Effect.Effect<string>
   ): Effect.Effect<void, WaitError | E> =>
     livingStates(watch, identity, latest.metadata.resourceVersion).pipe(
       Stream.tap((resource) => {
@@ -119,14 +124,16 @@ export const makeHandle = Effect.fnUntraced(function* (
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () =>
-          Effect.fail(
-            new ReadyTimeout({
-              resource: resourceRef,
-              timeoutMillis: Duration.toMillis(timeout),
-              waitedFor,
-              conditions: latest.status?.conditions ?? [],
-              problem: obstacle() ?? describe(latest)
-            })
+          Effect.flatMap(obstacle, (problem) =>
+            Effect.fail(
+              new ReadyTimeout({
+                resource: resourceRef,
+                timeoutMillis: Duration.toMillis(timeout),
+                waitedFor,
+                conditions: latest.status?.conditions ?? [],
+                problem
+              })
+            )
           )
       })
     )
@@ -154,16 +161,21 @@ export const makeHandle = Effect.fnUntraced(function* (
             })
           )
         )
-      return waitFor(waitedFor, timeout, judgeReady, connect, () => {
-        if (!isReady(latest)) {
-          return latest.spec?.suspend === true && !isUntouched(latest)
-            ? `it is suspended; resume() it first (${describe(latest)})`
-            : undefined
+      const obstacle = Effect.suspend(() => {
+        if (isReady(latest)) {
+          const reason = refused === undefined ? "the connection is not up yet" : refused.message
+          return Effect.succeed(`the resource is Ready, but its tensor server cannot be reached: ${reason}`)
         }
-        return refused === undefined
-          ? undefined
-          : `the resource is Ready, but its tensor server cannot be reached: ${refused.message}`
+        if (isUntouched(latest)) return Effect.succeed(describe(latest))
+        if (latest.spec?.suspend === true) {
+          return Effect.succeed(`it is suspended; resume() it first (${describe(latest)})`)
+        }
+        return diagnosis.summary(latest).pipe(
+          Effect.timeoutOrElse({ duration: summaryTime, orElse: () => Effect.succeed("its Pod was not looked at") }),
+          Effect.map((summary) => `${describe(latest)}; ${summary}`)
+        )
       })
+      return Effect.raceFirst(waitFor(waitedFor, timeout, judgeReady, connect, obstacle), diagnosis.watch(latest))
     })
 
   const checkTimeout = (options: ReadyOptions | undefined, fallback: Duration.Duration) =>
@@ -229,7 +241,7 @@ export const makeHandle = Effect.fnUntraced(function* (
         timeout,
         (resource) => (isSuspended(resource) ? "there" : "waiting"),
         Effect.void,
-        () => undefined
+        Effect.sync(() => describe(latest))
       )
     }),
     resume: Effect.fn("Compute.resume", { attributes })(function* (options): Effect.fn.Return<void, ReadyError> {
