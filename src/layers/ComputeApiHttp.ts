@@ -7,7 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { apiVersion, type ComputeResource, decodeComputeResource, kind, plural } from "../schema/ComputeResource.ts"
-import { KubernetesError, Transport } from "../schema/KubernetesError.ts"
+import { Conflict, KubernetesError, Transport } from "../schema/KubernetesError.ts"
 import {
   type ApiError,
   type ApplyOptions,
@@ -76,8 +76,8 @@ const make = Effect.fnUntraced(function* (options: LayerOptions) {
 
   const refOf = ({ name, namespace }: ComputeRef) => ({ kind, namespace, name })
 
-  const apply = (input: ApplyOptions): Effect.Effect<ComputeResource, ApiError> =>
-    one({
+  const apply = (input: ApplyOptions): Effect.Effect<ComputeResource, ApiError> => {
+    const request: KubernetesRequest = {
       verb: "apply",
       resource: refOf(input),
       method: "PATCH",
@@ -100,7 +100,23 @@ const make = Effect.fnUntraced(function* (options: LayerOptions) {
       },
       // with a version to be at, the second of two finds another version
       idempotent: input.resourceVersion === undefined
-    })
+    }
+    // the API server calls another uid an invalid change of an immutable field
+    return Effect.catchReason(one(request), "KubernetesError", "Invalid", (reason, error) =>
+      Effect.fail(
+        input.uid !== undefined && reason.causes.some(({ field }) => field === "metadata.uid")
+          ? new KubernetesError({
+              verb: error.verb,
+              resource: error.resource,
+              reason: new Conflict({
+                message: `another Compute has this name now: ${reason.message}`,
+                causes: reason.causes
+              })
+            })
+          : error
+      )
+    )
+  }
 
   const get = (ref: ComputeRef): Effect.Effect<ComputeResource, ApiError> =>
     one({ verb: "get", resource: refOf(ref), method: "GET", path: object(ref), idempotent: true })

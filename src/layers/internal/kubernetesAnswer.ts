@@ -106,6 +106,12 @@ const retryAfterOf = (status: Status | undefined, header: string | undefined): n
   return value !== undefined && Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
+/**
+ * The API server answers 500 to a server-side apply that does not fit the schema, and names the field in its message:
+ * "failed to create typed patch object (…): .spec.image: expected string, got …".
+ */
+const schemaViolation = /^failed to create typed patch object \(.*?\): (\.[^\s:]+): (.*)$/s
+
 const reasonOf = (
   asked: Asked,
   code: number,
@@ -114,6 +120,11 @@ const reasonOf = (
 ): KubernetesErrorReason => {
   const message = status.message ?? status.reason ?? `status ${code}`
   const retryAfterSeconds = retryAfterOf(status, retryAfter)
+  const [, field, problem] = (code === 500 && schemaViolation.exec(message)) || []
+  if (field !== undefined && problem !== undefined) {
+    const cause = { field: field.slice(1), reason: "FieldValueTypeInvalid", message: problem }
+    return new Invalid({ message, causes: [cause] })
+  }
   switch (code) {
     case 401:
       return new Unauthorized({

@@ -6,12 +6,20 @@
  *
  * | happens | then |
  * |---|---|
- * | the server ends a watch that brought something, or lasted | watch on from the last version, at once |
- * | it ends one at once, and again | the same, after a backoff |
+ * | the server ends a watch that brought something | watch on from the last version, at once |
+ * | it ends one that lasted and brought nothing, not even a bookmark | list: see below |
+ * | it ends one at once | watch on from the last version after a backoff |
  * | 410, as a status or as an event | list, then watch on: the history is compacted |
  * | 504 "Too large resource version" | list after a backoff: the server is behind, or was restored from a backup |
+ * | nobody listens | list after a backoff: what comes back may be empty |
  * | reset, silence, half an event, 429, 5xx | watch on from the last version after a backoff (`Retry-After` at least) |
  * | 401, 403, no CRD, and other refusals | fail; once the watch has worked, only when it happens three times in a row |
+ *
+ * **Gotchas**
+ *
+ * kube-apiserver 1.34 answers a watch from a version that it has not reached with silence: it drops what happens until
+ * then and says nothing. A server that lost its data would so be watched in vain; that is why a watch that brought
+ * nothing proves nothing.
  *
  * The backoff starts at 0.8 s and doubles up to 30 s; what comes over a watch ends it.
  */
@@ -57,7 +65,7 @@ export type WatchInput =
 export const firstBackoff = 800
 export const maxBackoff = 30_000
 
-/** An empty watch that lasted so long was a quiet one, and no sign of trouble. */
+/** An empty watch that lasted so long was a quiet one, and no reason to wait. */
 export const quietMillis = 5_000
 
 /** A refusal after things have worked is believed when it is repeated: a server that starts refuses for moments. */
@@ -75,6 +83,9 @@ const isExpired = ({ reason }: KubernetesError): boolean =>
 /** The version to go on from is newer than what the server knows. */
 const isTooLarge = ({ reason }: KubernetesError): boolean =>
   reason._tag === "Unavailable" && /too large resource version/i.test(reason.message)
+
+/** Nobody listens: the server restarts. */
+const isGone = ({ reason }: KubernetesError): boolean => reason._tag === "Transport" && reason.code === "ECONNREFUSED"
 
 const retryAfterMillis = (error: ApiError): number => {
   if (error._tag !== "KubernetesError") return 0
@@ -101,7 +112,9 @@ const fail = (health: Health, error: ApiError, resourceVersion: string | undefin
         : wait(health, undefined, error)
     }
     if (isTooLarge(error)) return wait(health, undefined, error)
-    if (error.isRetryable) return wait({ ...health, refusals: 0 }, resourceVersion, error)
+    if (error.isRetryable) {
+      return wait({ ...health, refusals: 0 }, isGone(error) ? undefined : resourceVersion, error)
+    }
   }
   const refusals = health.refusals + 1
   return !health.synced || refusals >= believedRefusals
@@ -144,8 +157,9 @@ export const step = (state: WatchState, input: WatchInput): WatchState => {
             health: { ...state.health, attempts: 0, refusals: 0 }
           }
         case "Ended":
-          return state.events > 0 || input.millis >= quietMillis
-            ? { ...state, events: 0, health: { ...state.health, attempts: 0, refusals: 0 } }
+          if (state.events > 0) return { ...state, events: 0 }
+          return input.millis >= quietMillis
+            ? { _tag: "Listing", health: { ...state.health, attempts: 0, refusals: 0 } }
             : wait(state.health, state.resourceVersion, undefined)
         case "Failure":
           return fail(state.health, input.error, state.resourceVersion)

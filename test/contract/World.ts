@@ -1,0 +1,38 @@
+/**
+ * A world that the contract suite runs in: a Kubernetes API that knows Computes, and somebody who plays the operator.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { KubeConfig } from "../../src/KubeConfig.ts"
+import type * as KubeConfigService from "../../src/services/KubeConfig.ts"
+import * as ApiClient from "../kit/ApiClient.ts"
+import * as Controller from "../kit/Controller.ts"
+import { KubeApiServer } from "../kit/KubeApiServer.ts"
+
+export class World extends Context.Service<
+  World,
+  {
+    /** The way there for the client under test. */
+    readonly config: Layer.Layer<KubeConfigService.KubeConfig, unknown>
+    /** A bare client, to see what really stands there and to play others. */
+    readonly client: ApiClient.ApiClient
+    /** A namespace of a fresh name. */
+    readonly namespace: Effect.Effect<string>
+  }
+>()("effect-kpu/test/World") {}
+
+/** kube-apiserver and etcd, with a controller of the tests' own. */
+export const real: Layer.Layer<World> = Layer.effect(
+  World,
+  Effect.gen(function* () {
+    const server = yield* KubeApiServer
+    const target = { url: server.url, token: server.token, ca: server.serverAuthority.cert }
+    yield* Controller.make(target)
+    return {
+      config: KubeConfig.layerOptions({ server: server.url, token: server.token, caData: server.caData }),
+      client: yield* ApiClient.make(target),
+      namespace: server.namespace
+    }
+  })
+).pipe(Layer.provide(KubeApiServer.layerWith({})))

@@ -1,0 +1,20 @@
+/** The Kubernetes side of the client under test, over one way to a cluster. */
+import * as Layer from "effect/Layer"
+import * as ComputeApiHttp from "../../src/layers/ComputeApiHttp.ts"
+import * as ComputeDiagnosisPods from "../../src/layers/ComputeDiagnosisPods.ts"
+import * as ComputeWatchShared from "../../src/layers/ComputeWatchShared.ts"
+import * as KubernetesClientUndici from "../../src/layers/KubernetesClientUndici.ts"
+import type { ComputeApi } from "../../src/services/ComputeApi.ts"
+import type { ComputeDiagnosis } from "../../src/services/ComputeDiagnosis.ts"
+import type { ComputeWatch } from "../../src/services/ComputeWatch.ts"
+import type { KubeConfig } from "../../src/services/KubeConfig.ts"
+
+export const kubernetes = <E>(
+  config: Layer.Layer<KubeConfig, E>,
+  options: ComputeApiHttp.LayerOptions = {}
+): Layer.Layer<ComputeApi | ComputeDiagnosis | ComputeWatch | KubeConfig, E> =>
+  Layer.mergeAll(ComputeWatchShared.layer, ComputeDiagnosisPods.layer).pipe(
+    Layer.provideMerge(ComputeApiHttp.layer(options)),
+    Layer.provide(KubernetesClientUndici.layer),
+    Layer.provideMerge(Layer.fresh(config))
+  )
