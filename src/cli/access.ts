@@ -1,0 +1,74 @@
+/**
+ * The way to the cluster that the global flags say, over the one that is found.
+ *
+ * **Details.** As kubectl: `--server` and `--token` take the place of the kubeconfig's own; where both are given, or
+ * where there is no kubeconfig, nothing else is needed. `KPU_TOKEN` is `--token` for those who do not want it seen in
+ * the list of processes.
+ */
+import { readFile } from "node:fs/promises"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { KubeConfig } from "../KubeConfig.ts"
+import * as Default from "../layers/KubeConfigDefault.ts"
+import { KubeConfigError } from "../schema/KpuError.ts"
+import * as Service from "../services/KubeConfig.ts"
+import type { Globals } from "./globals.ts"
+import { fileProblem } from "./input/AtomicFile.ts"
+
+const readCa = (path: string): Effect.Effect<string, KubeConfigError> =>
+  Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (cause) => new KubeConfigError({ problem: `--certificate-authority ${path}: ${fileProblem(cause)}`, tried: [] })
+  })
+
+const found = ({ context, kubeconfig }: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> =>
+  kubeconfig === undefined ? Default.layerWith({ context }) : KubeConfig.layerFile(kubeconfig, { context })
+
+const overridden = Effect.fnUntraced(function* (base: Service.KubeConfig["Service"], flags: Globals) {
+  const { certificateAuthority, insecureSkipTlsVerify, server, token } = flags
+  const given = [
+    ...(server === undefined ? [] : ["--server"]),
+    ...(token === undefined ? [] : ["--token"]),
+    ...(certificateAuthority === undefined ? [] : ["--certificate-authority"])
+  ]
+  const trust = {
+    ...base.trust,
+    ...(certificateAuthority === undefined ? {} : { ca: yield* readCa(certificateAuthority) }),
+    ...(insecureSkipTlsVerify === true ? { insecureSkipVerify: true } : {})
+  }
+  return Service.KubeConfig.of({
+    ...base,
+    server: server === undefined ? base.server : server.replace(/\/+$/, ""),
+    source: given.length === 0 ? base.source : `${base.source} with ${given.join(", ")}`,
+    trust,
+    credentials: token === undefined ? base.credentials : Effect.succeed({ authorization: bearer(token) }),
+    invalidate: token === undefined ? base.invalidate : Effect.void
+  })
+})
+
+const bearer = (token: Redacted.Redacted<string>): Redacted.Redacted<string> =>
+  Redacted.make(`Bearer ${Redacted.value(token)}`)
+
+/** The cluster that the flags lead to. */
+export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> => {
+  const environment = process.env["KPU_TOKEN"]
+  const token = globals.token ?? (environment === undefined || environment === "" ? undefined : Redacted.make(environment))
+  const flags = { ...globals, token }
+  const { certificateAuthority, context, insecureSkipTlsVerify, kubeconfig, server } = flags
+  const alone = (url: string) =>
+    KubeConfig.layerOptions({
+      server: url,
+      token,
+      caFile: certificateAuthority,
+      insecureSkipTlsVerify: insecureSkipTlsVerify === true ? true : undefined
+    })
+  if (server !== undefined && token !== undefined && kubeconfig === undefined && context === undefined) return alone(server)
+  const base = Layer.effect(
+    Service.KubeConfig,
+    Effect.flatMap(Service.KubeConfig, (config) => overridden(config, flags))
+  ).pipe(Layer.provide(found(flags)))
+  return server !== undefined && kubeconfig === undefined && context === undefined
+    ? Layer.catch(base, (error) => (error.tried.length > 0 ? alone(server) : Layer.fail(error)))
+    : base
+}
