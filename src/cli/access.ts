@@ -69,6 +69,6 @@ export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfi
     Effect.flatMap(Service.KubeConfig, (config) => overridden(config, flags))
   ).pipe(Layer.provide(found(flags)))
   return server !== undefined && kubeconfig === undefined && context === undefined
-    ? Layer.catch(base, (error) => (error.tried.length > 0 ? alone(server) : Layer.fail(error)))
+    ? Layer.catch(base, (error) => (error.tried.length > 0 ? alone(server) : Layer.effect(Service.KubeConfig, Effect.fail(error))))
     : base
 }

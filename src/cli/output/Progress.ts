@@ -46,9 +46,7 @@ export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors
   const { label, totalBytes, totalTensors } = options
   const rate = seconds > 0 ? bytes / seconds : 0
   const tensorsDone =
-    totalTensors === undefined
-      ? count(tensors, "tensor")
-      : `${tensors}/${totalTensors} tensor${totalTensors === 1 ? "" : "s"}`
+    totalTensors === undefined ? count(tensors, "tensor") : `${tensors}/${totalTensors} tensor${totalTensors === 1 ? "" : "s"}`
   const parts = [label]
   if (totalBytes !== undefined && totalBytes > 0) {
     const left = rate > 0 ? (totalBytes - bytes) / rate : undefined
@@ -87,7 +85,11 @@ export const showProgress = Effect.fnUntraced(function* (
     return screen.isLive ? screen.status(truncate(line, screen.err.columns - 1)) : screen.say(line)
   })
   if (screen.isLive) yield* Effect.addFinalizer(() => screen.status(""))
-  yield* show.pipe(Effect.delay(screen.isLive ? liveInterval : plainInterval), Effect.forever, Effect.forkScoped)
+  yield* show.pipe(
+    Effect.delay(screen.isLive ? liveInterval : plainInterval),
+    Effect.forever,
+    Effect.forkScoped
+  )
   return {
     add: (moreBytes, moreTensors) => {
       bytes += moreBytes
