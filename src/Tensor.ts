@@ -17,7 +17,9 @@ import type { DType } from "./schema/DType.ts"
 import { TensorDecodeError } from "./schema/KpuError.ts"
 import * as Base from "./schema/Tensor.ts"
 import * as Elements from "./schema/TensorElements.ts"
+import * as Interop from "./schema/TensorInterop.ts"
 import * as Random from "./schema/TensorRandom.ts"
+import { TensorSchema } from "./schema/TensorSchema.ts"
 import { type DecodeOptions, decodeTensor } from "./torch/Decoder.ts"
 import { checkTensor, encodeWhole } from "./torch/Encoder.ts"
 
@@ -54,6 +56,12 @@ export const Tensor = {
   toFloat32Array: Elements.toFloat32Array,
   toFloat64Array: Elements.toFloat64Array,
   toNestedArray: Elements.toNestedArray,
+  fromOnnx: Interop.fromOnnx,
+  toOnnx: Interop.toOnnx,
+  fromTfjs: Interop.fromTfjs,
+  toTfjs: Interop.toTfjs,
+  /** The Schema of tensors: JSON with the bytes in Base64, and generated tensors for property tests. */
+  Schema: TensorSchema,
   /**
    * The bytes of the file that `torch.save(tensor, file)` writes, for `torch.load`.
    *

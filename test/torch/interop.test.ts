@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { dtypeInfo, dtypes } from "../../src/schema/DType.ts"
 import { equals, make, type Tensor } from "../../src/schema/Tensor.ts"
-import { toFloat64Array } from "../../src/schema/TensorElements.ts"
+import { fromNumbers, toFloat64Array } from "../../src/schema/TensorElements.ts"
 import * as TorchFile from "../../src/TorchFile.ts"
 import { decodeTensor } from "../../src/torch/Decoder.ts"
 import { encodeWhole } from "../../src/torch/Encoder.ts"
@@ -123,6 +123,23 @@ for (const { atLeast, peer, title, tool } of versions) {
             // The 40 digits, and their CRC-32 in two places.
             assert.isAtMost(differ.length, 48)
             assert.isTrue(differ.every((at) => at >= id))
+          }
+        })
+      )
+
+      it.effect("hold the numbers that our rounding gives, in every dtype", () =>
+        Effect.gen(function* () {
+          const torch = yield* TorchTool
+          const numbers = Float64Array.from({ length: 100 }, (_, index) => index)
+          const real = dtypes.filter((dtype) => !["bool", "int64", "uint64"].includes(dtype))
+          const made = yield* torch.make(
+            real.map((dtype) => ({ name: `numbers-${dtype}`, dtype, shape: [100], fill: "values" as const }))
+          )
+          for (const answer of made) {
+            if (!("file" in answer)) continue
+            const dtype = answer.dtype as Tensor["dtype"]
+            const parts = dtypeInfo(dtype).kind === "complex" ? [...numbers].flatMap((number) => [number, 0]) : numbers
+            assert.isTrue(equals(fromNumbers(parts, { dtype, shape: [100] }), expected(answer)), dtype)
           }
         })
       )
