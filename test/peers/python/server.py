@@ -93,19 +93,24 @@ class Service(service_pb2_grpc.ServiceServicer):
         with self._lock:
             self._calls += 1
             call = self._calls
-        state = {"call": call, "method": method, "finished": False}
+        state = {"call": call, "method": method, "finished": False, "over": threading.Event()}
         metadata = {
             key: value for key, value in context.invocation_metadata() if isinstance(value, str)
         }
         event("call", call=call, method=method, metadata=metadata, peer=context.peer())
 
         def ended():
-            # A cancelled call may look to its handler like one whose client has sent all: only grpcio's own state tells.
-            cancelled = not state["finished"] or context._state.client == grpc._server._CANCELLED
-            event("cancelled" if cancelled else "ended", call=call, method=method)
+            event("ended" if state["finished"] else "cancelled", call=call, method=method)
+            state["over"].set()
 
         context.add_callback(ended)
         return state
+
+    def _sent_all(self, state):
+        """After the last request: a cancelled call can look to its handler like one whose client has sent all. The
+        word of the cancellation is then right behind, and the events should tell the two apart."""
+        if not self._options.quiet:
+            state["over"].wait(0.05)
 
     def _received(self, state, tensor_id, metadata, payload):
         """Reads the tensor, and keeps it where the tests want to see it."""
@@ -140,6 +145,7 @@ class Service(service_pb2_grpc.ServiceServicer):
                 if done is not None:
                     self._received(state, chunk.tensor_id, *done)
                     ids.append(chunk.tensor_id)
+            self._sent_all(state)
             response = service_pb2.TensorResponse(
                 success=True, message=f"Received {len(ids)} tensor(s)", received_tensor_ids=ids
             )
@@ -203,6 +209,7 @@ class Service(service_pb2_grpc.ServiceServicer):
                     "processed_" + chunk.tensor_id, payload, metadata, self._options.chunk_size
                 ):
                     yield answer
+            self._sent_all(state)
         except Exception as error:
             if not context.is_active():
                 raise
