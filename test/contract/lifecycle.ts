@@ -9,12 +9,12 @@ import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Compute from "../../src/Compute.ts"
+import type { KpuServices } from "../../src/Kpu.ts"
 import { ComputeApi } from "../../src/services/ComputeApi.ts"
-import type { Kpu } from "../../src/services/Kpu.ts"
 import { Namespace } from "../../src/services/Namespace.ts"
 import { Tensor } from "../../src/Tensor.ts"
 
-export type World = Layer.Layer<Kpu | ComputeApi | Namespace, unknown>
+export type World = Layer.Layer<KpuServices, unknown>
 
 let names = 0
 const freshName = () => `life-${process.pid}-${++names}`

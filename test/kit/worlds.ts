@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Endpoint } from "../../src/Endpoint.ts"
-import { Kpu } from "../../src/Kpu.ts"
+import { Kpu, type TimeoutOptions } from "../../src/Kpu.ts"
 import { KubeConfig } from "../../src/KubeConfig.ts"
 import { LocalCluster } from "../../src/LocalCluster.ts"
 import * as Controller from "./Controller.ts"
@@ -23,6 +23,17 @@ export const kubernetesWorld = Layer.unwrap(
     })
   })
 ).pipe(Layer.provide([KubeApiServer.layer, PythonServer.layer]))
+
+/** A real kube-apiserver where no operator is installed and nothing serves. */
+export const unattendedWorld = (timeouts: TimeoutOptions) =>
+  Layer.unwrap(
+    Effect.map(KubeApiServer, (api) =>
+      Kpu.layerWith({
+        config: KubeConfig.layerOptions({ server: api.url, token: api.token, caData: api.caData }),
+        timeouts
+      })
+    )
+  ).pipe(Layer.provide(KubeApiServer.layer))
 
 /** The embedded cluster, as users have it. */
 export const embeddedWorld = LocalCluster.layer
