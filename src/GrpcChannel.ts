@@ -2,6 +2,7 @@
  * The transports of tensor calls.
  */
 import * as GrpcJs from "./layers/GrpcChannelGrpcJs.ts"
+import * as Http2 from "./layers/GrpcChannelHttp2.ts"
 import * as Service from "./services/GrpcChannel.ts"
 
 export type { ChannelOptions, TlsOptions } from "./layers/internal/channelOptions.ts"
@@ -25,4 +26,8 @@ export class GrpcChannel extends Service.GrpcChannel {
   static readonly layerGrpcJs = GrpcJs.layer
   /** `layerGrpcJs` with options. */
   static readonly layerGrpcJsWith = GrpcJs.layerWith
+  /** `node:http2` itself, made for tensors: each byte is copied at most once. */
+  static readonly layerHttp2 = Http2.layer
+  /** `layerHttp2` with options. */
+  static readonly layerHttp2With = Http2.layerWith
 }

@@ -10,7 +10,8 @@
  * **Gotchas**
  *
  * grpc-js does not say why a connection failed until a call has failed: the address is looked at once more then. Its
- * sockets have no TCP keepalive and give no way to set it. It is imported when the layer is built.
+ * sockets have no TCP keepalive and give no way to set it. A connection that is closed while a silent server has not yet
+ * answered keeps its socket until that server lets go. It is imported when the layer is built.
  */
 import type * as GrpcJs from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
@@ -41,6 +42,15 @@ const identity = (bytes: Buffer): Buffer => bytes
 const nothing = Buffer.alloc(0)
 
 const closed: CallStatus = { code: "CANCELLED", details: "the connection was closed" }
+
+/** A call that has ended before it began. */
+const ended: GrpcCall = {
+  write: () => false,
+  halfClose: () => {},
+  pause: () => {},
+  resume: () => {},
+  cancel: () => {}
+}
 
 const makeClient = (grpc: typeof GrpcJs, target: string, options: CheckedChannelOptions): GrpcJs.Client => {
   const { tls } = options
@@ -80,10 +90,12 @@ const ready = (grpc: typeof GrpcJs, client: GrpcJs.Client): Effect.Effect<boolea
       const state = channel.getConnectivityState(true)
       switch (state) {
         case grpc.connectivityState.READY:
-          return resume(Effect.succeed(true))
+          resume(Effect.succeed(true))
+          break
         case grpc.connectivityState.TRANSIENT_FAILURE:
         case grpc.connectivityState.SHUTDOWN:
-          return resume(Effect.succeed(false))
+          resume(Effect.succeed(false))
+          break
         default:
           channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look)
       }
@@ -114,6 +126,10 @@ class Connection implements GrpcConnection {
 
   call(options: CallOptions, events: CallEvents): GrpcCall {
     const { grpc, open } = this
+    if (this.closed) {
+      queueMicrotask(() => events.end(closed))
+      return ended
+    }
     let over = false
     let paused = false
     let held: (() => void) | undefined
@@ -164,8 +180,7 @@ class Connection implements GrpcConnection {
     })
     stream.on("status", (status) => end({ code: grpcCodes[status.code] ?? "UNKNOWN", details: status.details }))
     stream.resume()
-    if (this.closed) queueMicrotask(() => abort(closed))
-    else open.add(abort)
+    open.add(abort)
 
     return {
       write: (views, byteLength) => {

@@ -20,8 +20,8 @@ export interface CallStatus {
 }
 
 /**
- * What happens on a call. `end` comes once and last; after `cancel` nothing comes. While a call is paused no message
- * begins, but `end` may come if all messages have. None of these may throw.
+ * What happens on a call, always after `call` has returned. `end` comes once and last; after `cancel` nothing comes, and
+ * after either `write` gives false for good. None of these may throw.
  */
 export interface CallEvents {
   /** A message of so many bytes begins. */

@@ -36,8 +36,6 @@ export interface TensorServer {
   readonly happened: ReadonlyArray<Happened>
   /** Waits until `count` things of this kind have happened. */
   readonly waitFor: (what: Happened["what"], count?: number) => Effect.Effect<void>
-  /** Kills every connection, as a dying server does. */
-  readonly die: Effect.Effect<void>
 }
 
 export interface Options {
@@ -208,7 +206,6 @@ export const serve = (
           watchers.add(look)
           look()
           return Effect.sync(() => watchers.delete(look))
-        }),
-      die: Effect.sync(() => server.forceShutdown())
+        })
     }
   })

@@ -179,7 +179,10 @@ export class ChunkReader {
 
   /** A tag, a number or a length is whole; `rest` bytes of the message follow it. */
   private number(value: number, rest: number): void {
-    if (this.state === reading.tag) return this.startField(value, rest)
+    if (this.state === reading.tag) {
+      this.startField(value, rest)
+      return
+    }
     if (this.state === reading.varint) {
       this.state = reading.tag
       // uint32 on the wire: higher bits are cut off, as every protobuf library does.

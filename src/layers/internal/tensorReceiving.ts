@@ -66,7 +66,10 @@ export class Receiving<E> {
 
   /** The call has ended; `failure` is what its status means. */
   end(status: CallStatus, failure: Cause.Cause<E>): void {
-    if (status.code !== "OK") return this.finish(Effect.failCause(failure))
+    if (status.code !== "OK") {
+      this.finish(Effect.failCause(failure))
+      return
+    }
     try {
       this.assembler.finish()
       this.finish(Cause.done())

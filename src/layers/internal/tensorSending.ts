@@ -62,7 +62,8 @@ class Pump {
         if (this.messages !== messages) return
       }
     } catch (error) {
-      return this.finish(causeOf(error))
+      this.finish(causeOf(error))
+      return
     }
     this.finish()
   }
