@@ -7,8 +7,8 @@ import { fileText, folder, kept, Problem, root, run, stampOf, which } from "./wo
 const requirements = "test/peers/python/requirements.txt"
 const proto = "proto/kpu/torch/service.proto"
 
-/** PyTorch 2.9 has wheels for these. */
-const OLDEST = [3, 10]
+/** What the pinned requirements run on. */
+const OLDEST = [3, 11]
 const NEWEST = [3, 14]
 
 const versionOf = (python) => {
@@ -17,7 +17,7 @@ const versionOf = (python) => {
 }
 
 const thePython = () => {
-  const candidates = ["python3", "python3.13", "python3.12", "python3.11", "python3.10"].map(which).filter(Boolean)
+  const candidates = ["python3", "python3.13", "python3.12", "python3.11"].map(which).filter(Boolean)
   for (const python of candidates) {
     const version = versionOf(python)
     if (version && version[0] === 3 && version[1] >= OLDEST[1] && version[1] <= NEWEST[1]) return python
