@@ -8,6 +8,7 @@
  * selector `metadata.name`, which a Role with `resourceNames` allows.
  */
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
@@ -31,8 +32,20 @@ interface Shared {
   failure: ApiError | undefined
 }
 
-const make = Effect.gen(function* () {
+export interface LayerOptions {
+  /**
+   * How long the server may leave one watch open, in whole seconds; 60 s. A connection that has died silently is
+   * noticed 10 s after that.
+   */
+  readonly watchTimeout?: Duration.Input | undefined
+}
+
+const make = Effect.fnUntraced(function* (options: LayerOptions) {
   const api = yield* ComputeApi
+  const timeoutSeconds =
+    options.watchTimeout === undefined
+      ? undefined
+      : Math.max(1, Math.ceil(Duration.toSeconds(Duration.fromInputUnsafe(options.watchTimeout))))
   /** Namespaces whose wide watch is forbidden. */
   const narrow = new Set<string>()
 
@@ -62,7 +75,8 @@ const make = Effect.gen(function* () {
         }
         case "Watching": {
           const opened = yield* Clock.currentTimeMillis
-          const result = yield* api.watch({ namespace, fieldSelector, resourceVersion: current.resourceVersion }).pipe(
+          const { resourceVersion } = current
+          const result = yield* api.watch({ namespace, fieldSelector, resourceVersion, timeoutSeconds }).pipe(
             Stream.runForEach((event) =>
               Effect.sync(() => {
                 happened({ _tag: "Event", event })
@@ -165,4 +179,8 @@ const make = Effect.gen(function* () {
 })
 
 /** Shared watches of the Compute API. */
-export const layer: Layer.Layer<ComputeWatch, never, ComputeApi> = Layer.effect(ComputeWatch, make)
+export const layerWith = (options: LayerOptions): Layer.Layer<ComputeWatch, never, ComputeApi> =>
+  Layer.effect(ComputeWatch, make(options))
+
+/** Shared watches of the Compute API. */
+export const layer: Layer.Layer<ComputeWatch, never, ComputeApi> = layerWith({})

@@ -47,6 +47,8 @@ export interface SeenRequest {
   readonly method: string
   /** Path and query. */
   readonly url: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
 }
 
 export interface FaultProxy {
@@ -229,7 +231,7 @@ export const make = (target: Target): Effect.Effect<FaultProxy, never, Scope.Sco
     }
 
     const handle = (request: IncomingMessage, response: ServerResponse) => {
-      const info: SeenRequest = { method: request.method ?? "", url: request.url ?? "" }
+      const info: SeenRequest = { method: request.method ?? "", url: request.url ?? "", at: Date.now() }
       seen.push(info)
       const fault = faultFor(info)
       if (fault._tag === "Answer") {

@@ -11,9 +11,9 @@ import type { KubeConfig } from "../../src/services/KubeConfig.ts"
 
 export const kubernetes = <E>(
   config: Layer.Layer<KubeConfig, E>,
-  options: ComputeApiHttp.LayerOptions = {}
+  options: ComputeApiHttp.LayerOptions & ComputeWatchShared.LayerOptions = {}
 ): Layer.Layer<ComputeApi | ComputeDiagnosis | ComputeWatch | KubeConfig, E> =>
-  Layer.mergeAll(ComputeWatchShared.layer, ComputeDiagnosisPods.layer).pipe(
+  Layer.mergeAll(ComputeWatchShared.layerWith(options), ComputeDiagnosisPods.layer).pipe(
     Layer.provideMerge(ComputeApiHttp.layer(options)),
     Layer.provide(KubernetesClientUndici.layer),
     Layer.provideMerge(Layer.fresh(config))
