@@ -111,7 +111,7 @@ const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOp
           }
         },
         fragment: (fragment) => {
-          if (outcome === undefined) parts.push(fragment.slice())
+          if (outcome === undefined) parts.push(Buffer.from(fragment))
         },
         drain: () => sending?.drain(),
         end: (status) => {

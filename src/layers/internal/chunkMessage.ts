@@ -151,8 +151,8 @@ export class ChunkReader {
         case reading.small:
         case reading.skip: {
           const end = Math.min(at + this.fieldLeft, bytes.byteLength)
-          // Copied: the fragment is the transport's again when this returns.
-          if (this.state === reading.small) this.gathered.push(bytes.slice(at, end))
+          // Copied: the fragment is the transport's again when this returns. (The slice of a Buffer would be a view.)
+          if (this.state === reading.small) this.gathered.push(Buffer.from(bytes.subarray(at, end)))
           this.fieldLeft -= end - at
           at = end
           if (this.fieldLeft === 0) this.endField()
