@@ -112,7 +112,7 @@ const isKnown = (module: string, name: string): boolean => {
     case "torch.storage":
       return name === "UntypedStorage"
     case "torch":
-      return dtypeOfStorage(name) !== undefined || name === "UntypedStorage" || isDType(name)
+      return dtypeOfStorage(name) !== undefined || isDType(name)
     default:
       return false
   }
