@@ -65,8 +65,8 @@ export const buildGo = (program) => {
     stampOf(
       program.package,
       program.flags,
-      ...readdirSync(source)
-        .filter((name) => name.startsWith("go.") || name.endsWith(".go"))
+      ...readdirSync(source, { recursive: true })
+        .filter((name) => name === "go.mod" || name === "go.sum" || name.endsWith(".go"))
         .sort()
         .map((name) => readFileSync(join(source, name)))
     )

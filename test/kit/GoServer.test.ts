@@ -6,7 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { TensorChunk } from "../../src/schema/generated/kpu/torch/service.ts"
 import { GoServer } from "./GoServer.ts"
-import { describeWith } from "./peers.ts"
+import * as PythonServer from "./PythonServer.ts"
+import { describeWith, need } from "./peers.ts"
+import { run } from "./process.ts"
 import { connect, receive, send, stream } from "./rawTensorClient.ts"
 import { TorchTool } from "./TorchTool.ts"
 
@@ -61,6 +63,34 @@ describeWith(["kputensor", "pytorch"], "the Go tensor server for measurements", 
           echoed,
           chunks.map((chunk) => ({ ...chunk, tensorId: `processed_${chunk.tensorId}` }))
         )
+      })
+    )
+
+    it.effect("has a client that sends, receives and streams, and PyTorch reads what it sends", () =>
+      Effect.gen(function* () {
+        const python = yield* PythonServer.make()
+        const go = yield* GoServer
+        for (const [address, chunkSize] of [
+          [python.address, 1 << 20],
+          [go.address, 1000]
+        ] as const) {
+          for (const operation of ["send", "receive", "stream"]) {
+            const flags = [`--address=${address}`, `--operation=${operation}`, `--chunk-size=${chunkSize}`]
+            const more = ["--tensors=3", "--shape=50,50", "--rounds=2", "--warmup=0"]
+            const { stdout } = yield* run(need("kputensor"), ["client", ...flags, ...more])
+            const rounds = stdout
+              .trim()
+              .split("\n")
+              .map((line) => JSON.parse(line))
+            assert.deepStrictEqual(
+              rounds.map(({ bytes, operation, tensors }) => ({ bytes, operation, tensors })),
+              Array.from({ length: 2 }, () => ({ bytes: 30_000, operation, tensors: 3 }))
+            )
+          }
+        }
+        const seen = python.events().filter((event) => event.event === "received")
+        assert.strictEqual(seen.length, 12)
+        for (const { dtype, shape } of seen) assert.deepStrictEqual([dtype, shape], ["torch.float32", [50, 50]])
       })
     )
   })

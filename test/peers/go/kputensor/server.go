@@ -7,12 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -89,17 +87,7 @@ func (s *service) file(shape []int) []byte {
 	defer s.mutex.Unlock()
 	key := fmt.Sprint(shape)
 	if s.prepared[key] == nil {
-		count := 1
-		for _, size := range shape {
-			count *= size
-		}
-		elements := make([]byte, 4*count)
-		source := mathrand.NewChaCha8([32]byte{})
-		_, _ = source.Read(elements)
-		for i := 3; i < len(elements); i += 4 {
-			elements[i] = elements[i]&0x80 | 0x3f // finite, around 1
-		}
-		s.prepared[key] = torchFile(shape, elements)
+		s.prepared[key] = torchFile(shape, noise(shape))
 	}
 	return s.prepared[key]
 }
@@ -141,18 +129,13 @@ func (s *service) sendTensors(stream grpc.ServerStream) error {
 	if err != nil {
 		return status.Errorf(codes.InvalidArgument, "not a TensorRequest: %v", err)
 	}
-	var shape []int
-	for _, part := range strings.Split(parameters["shape"], ",") {
-		size, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil || size < 0 {
-			shape = []int{10, 10}
-			break
-		}
-		shape = append(shape, size)
+	shape, err := parseShape(parameters["shape"])
+	if err != nil {
+		shape = []int{10, 10}
 	}
 	payload := s.file(shape)
 	metadata := [][2]string{
-		{"shape", strings.ReplaceAll(fmt.Sprint(shape), " ", ", ")},
+		{"shape", formatShape(shape)},
 		{"dtype", "torch.float32"},
 		{"device", "cpu"},
 		{"size_bytes", strconv.Itoa(len(payload))},

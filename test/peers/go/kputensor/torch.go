@@ -3,12 +3,54 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
+	mathrand "math/rand/v2"
+	"strconv"
+	"strings"
 )
 
-// torchFile writes float32 elements as torch.save does: an archive of stored records whose data starts on multiples of
-// 64 bytes, the pickle of a contiguous tensor, and the elements.
-func torchFile(shape []int, elements []byte) []byte {
+// parseShape reads "20,20".
+func parseShape(text string) ([]int, error) {
+	var shape []int
+	for _, part := range strings.Split(text, ",") {
+		size, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || size < 0 {
+			return nil, fmt.Errorf("%q is no shape", text)
+		}
+		shape = append(shape, size)
+	}
+	return shape, nil
+}
+
+// formatShape writes "[20, 20]", as Python does.
+func formatShape(shape []int) string {
+	return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ")
+}
+
+// noise gives finite float32 elements for this shape, the same at every call.
+func noise(shape []int) []byte {
+	count := 1
+	for _, size := range shape {
+		count *= size
+	}
+	elements := make([]byte, 4*count)
+	_, _ = mathrand.NewChaCha8([32]byte{}).Read(elements) // never fails
+	for i := 3; i < len(elements); i += 4 {
+		elements[i] = elements[i]&0x80 | 0x3f // a sign, and an exponent around 1
+	}
+	return elements
+}
+
+const (
+	elementsRecord = "archive/data/0"
+	utf8Names      = 0x800
+)
+
+// torchParts writes float32 elements as torch.save does: an archive of stored records whose data starts on multiples of
+// 64 bytes, the pickle of a contiguous tensor, and the elements, which stand between head and tail.
+func torchParts(shape []int, elements []byte) (head, tail []byte) {
 	records := []struct {
 		name string
 		data []byte
@@ -17,33 +59,76 @@ func torchFile(shape []int, elements []byte) []byte {
 		{"archive/.format_version", []byte("1")},
 		{"archive/.storage_alignment", []byte("64")},
 		{"archive/byteorder", []byte("little")},
-		{"archive/data/0", elements},
+		{elementsRecord, elements},
 		{"archive/version", []byte("3\n")},
 	}
-	const utf8Names = 0x800
-	file := bytes.NewBuffer(make([]byte, 0, len(elements)+4096))
-	var directory bytes.Buffer
 	little := func(to *bytes.Buffer, values ...any) {
 		for _, value := range values {
 			_ = binary.Write(to, binary.LittleEndian, value) // a Buffer takes everything
 		}
 	}
+	var file, directory bytes.Buffer
+	position := 0 // in the whole, of where file goes on
 	for _, record := range records {
-		offset, size, crc := uint32(file.Len()), uint32(len(record.data)), crc32.ChecksumIEEE(record.data)
+		offset, size, crc := position+file.Len(), uint32(len(record.data)), crc32.ChecksumIEEE(record.data)
 		name := []byte(record.name)
 		// The extra field "FB" is as long as the alignment needs: 4 bytes of header, then padding.
-		padding := (64 - (file.Len()+30+len(name)+4)%64) % 64
-		little(file, uint32(0x04034b50), uint16(20), uint16(utf8Names), uint16(0), uint32(0), crc, size, size)
-		little(file, uint16(len(name)), uint16(4+padding), name, []byte("FB"), uint16(padding), bytes.Repeat([]byte("Z"), padding))
-		file.Write(record.data)
+		padding := (64 - (offset+30+len(name)+4)%64) % 64
+		little(&file, uint32(0x04034b50), uint16(20), uint16(utf8Names), uint16(0), uint32(0), crc, size, size)
+		little(&file, uint16(len(name)), uint16(4+padding), name, []byte("FB"), uint16(padding), bytes.Repeat([]byte("Z"), padding))
+		if record.name == elementsRecord {
+			head = bytes.Clone(file.Bytes())
+			position = len(head) + len(elements)
+			file.Reset()
+		} else {
+			file.Write(record.data)
+		}
 		little(&directory, uint32(0x02014b50), uint16(20), uint16(20), uint16(utf8Names), uint16(0), uint32(0), crc, size, size)
-		little(&directory, uint16(len(name)), uint16(0), uint16(0), uint16(0), uint16(0), uint32(0), offset, name)
+		little(&directory, uint16(len(name)), uint16(0), uint16(0), uint16(0), uint16(0), uint32(0), uint32(offset), name)
 	}
-	start := uint32(file.Len())
-	file.Write(directory.Bytes())
+	start := uint32(position + file.Len())
+	size := uint32(directory.Len())
 	count := uint16(len(records))
-	little(file, uint32(0x06054b50), uint16(0), uint16(0), count, count, uint32(directory.Len()), start, uint16(0))
-	return file.Bytes()
+	file.Write(directory.Bytes())
+	little(&file, uint32(0x06054b50), uint16(0), uint16(0), count, count, size, start, uint16(0))
+	return head, file.Bytes()
+}
+
+// torchFile is the archive in one piece.
+func torchFile(shape []int, elements []byte) []byte {
+	head, tail := torchParts(shape, elements)
+	return bytes.Join([][]byte{head, elements, tail}, nil)
+}
+
+// torchElements finds the elements of an archive through its central directory, and the CRC-32 that stands there.
+func torchElements(file []byte) ([]byte, uint32, error) {
+	broken := errors.New("not an archive of a tensor")
+	end := len(file) - 22
+	if end < 0 || binary.LittleEndian.Uint32(file[end:]) != 0x06054b50 {
+		return nil, 0, broken
+	}
+	at := int(binary.LittleEndian.Uint32(file[end+16:]))
+	for at+46 <= end {
+		entry := file[at:]
+		crc, size := binary.LittleEndian.Uint32(entry[16:]), int(binary.LittleEndian.Uint32(entry[20:]))
+		name, extra := int(binary.LittleEndian.Uint16(entry[28:])), int(binary.LittleEndian.Uint16(entry[30:]))
+		offset := int(binary.LittleEndian.Uint32(entry[42:]))
+		if at+46+name > end {
+			return nil, 0, broken
+		}
+		if strings.HasSuffix(string(entry[46:46+name]), "/data/0") {
+			if offset+30 > len(file) {
+				return nil, 0, broken
+			}
+			start := offset + 30 + int(binary.LittleEndian.Uint16(file[offset+26:])) + int(binary.LittleEndian.Uint16(file[offset+28:]))
+			if start+size > len(file) {
+				return nil, 0, broken
+			}
+			return file[start : start+size], crc, nil
+		}
+		at += 46 + name + extra + int(binary.LittleEndian.Uint16(entry[32:]))
+	}
+	return nil, 0, broken
 }
 
 // tensorPickle is the protocol 2 pickle of torch._utils._rebuild_tensor_v2 on a float32 storage of count elements.
