@@ -21,7 +21,8 @@ export interface Gateway {
   readonly close: () => Promise<void>
 }
 
-const WINDOW = 16 * 1024 * 1024
+/** Within what a loopback socket holds: see `GrpcServer`. */
+const WINDOW = 1024 * 1024
 /** Headers of one connection, which do not go on to the next. */
 const hopByHop = new Set(["host", "connection", "te", "http2-settings"])
 

@@ -43,8 +43,12 @@ export interface GrpcServer {
   readonly close: () => Promise<void>
 }
 
-/** gRPC's default of 64 KiB would cap a stream at that much a round trip. */
-const WINDOW = 16 * 1024 * 1024
+/**
+ * gRPC's default of 64 KiB would cap a stream at that much a round trip. No more than a loopback socket holds, though:
+ * Node reads nothing from a socket while a write to it waits, so that two Nodes whose writes both wait would wait for
+ * ever. A client whose writes always fit goes on reading.
+ */
+const WINDOW = 1024 * 1024
 
 /** Percent-encoding as gRPC writes `grpc-message`. */
 const encodeMessage = (message: string) =>
