@@ -42,6 +42,15 @@ export const makeConnection = Effect.fnUntraced(function* (
   let state: State = { _tag: "Closed", why: "wait for it with ready() first" }
   let epoch = 0
 
+  // A handle outlives its scope where a program keeps it: its calls then say so.
+  yield* Scope.addFinalizer(
+    handleScope,
+    Effect.sync(() => {
+      epoch += 1
+      state = { _tag: "Closed", why: "the scope that it was opened in has closed" }
+    })
+  )
+
   const attempt = (address: Address) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
