@@ -117,22 +117,35 @@ const authenticate = (request: Http.IncomingMessage, token: string) => {
 /** The media type without parameters. */
 const contentType = (request: Http.IncomingMessage) => (request.headers["content-type"] ?? "").split(";")[0]!.trim()
 
+/** How the real server quotes a body that it cannot read. */
+const summary = (text: string): string => {
+  if (text === "") return "<empty>"
+  if (text.startsWith("{")) return text.length > 30 ? `${text.slice(0, 30)} ...` : text
+  const bytes = Buffer.from(text)
+  return bytes.length > 30 ? `${bytes.subarray(0, 30).toString("hex")} ...` : bytes.toString("hex")
+}
+
 const parseObject = (text: string, kind: string): JsonObject => {
+  const refuse = (problem: string) =>
+    badRequest(`the object provided is unrecognized (must be of type ${kind}): ${problem} (${summary(text)})`)
   let value: Json
   try {
     value = JSON.parse(text)
   } catch {
-    try {
-      value = text.trim() === "" ? null : parseYaml(text)
-    } catch {
-      value = null
-    }
+    throw refuse("couldn't get version/kind; json parse error: unexpected end of JSON input")
   }
-  if (isObject(value)) return value
-  const shown = text === "" ? "<empty>" : text.length > 30 ? `${text.slice(0, 30)} ...` : text
-  throw badRequest(
-    `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: unexpected end of JSON input (${shown})`
-  )
+  if (!isObject(value)) {
+    const type = Array.isArray(value) ? "array" : typeof value
+    const into =
+      'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+    throw refuse(
+      `couldn't get version/kind; json parse error: json: cannot unmarshal ${type} into Go value of type ${into}`
+    )
+  }
+  if (kind !== "DeleteOptions" && (stringAt(value, "kind") ?? "") === "") {
+    throw refuse(`Object 'Kind' is missing in '${text}'`)
+  }
+  return value
 }
 
 const parsePatch = (text: string): Json => {
@@ -230,12 +243,10 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
     answer(call, code, table === undefined ? object : tableOf([object], metadata, resource, table), headers)
   }
 
-  const startWatch = (call: Call, { name, namespace, resource }: Target) => {
+  const startWatch = (call: Call, { namespace, resource }: Target) => {
     const { response } = call
     const table = tableOptions(call)
     let columns = true
-    const query = new URLSearchParams(call.query)
-    if (name !== undefined) query.set("fieldSelector", `metadata.name=${name}`)
     const pending: Array<string> = []
     let ended = false
     const send = ({ object, type }: Lists.WatchEvent) => {
@@ -256,7 +267,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
       store,
       resource,
       namespace,
-      query,
+      call.query,
       { bookmarkMillis: options.bookmarkMillis, defaultTimeoutSeconds: () => 1800 + Math.random() * 1800 },
       send,
       () => {
@@ -279,7 +290,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
 
   const read = (call: Call, target: Target) => {
     const { name, namespace, resource } = target
-    if (isWatch(call)) return startWatch(call, target)
+    if (name === undefined && isWatch(call)) return startWatch(call, target)
     if (name !== undefined) {
       const object = store.get(resource.plural, namespace ?? "", name)
       if (object === undefined) throw notFound(resource, name)
@@ -330,7 +341,8 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
           const metadata = objectAt(object, "metadata")
           computes.delete(stringAt(metadata, "namespace") ?? "", stringAt(metadata, "name") ?? "", wanted)
         }
-        return answer(call, 200, { ...kindOfList(resource), metadata: page.metadata, items: page.items })
+        const { apiVersion, kind } = kindOfList(resource)
+        return answer(call, 200, { apiVersion, items: page.items, kind, metadata: page.metadata })
       }
       default:
         throw methodNotAllowed(resource)
@@ -384,7 +396,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
       case "DELETE":
         return name === undefined ? "deletecollection" : "delete"
       default:
-        return isWatch(call) ? "watch" : name === undefined ? "list" : "get"
+        return name !== undefined ? "get" : isWatch(call) ? "watch" : "list"
     }
   }
 

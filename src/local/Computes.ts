@@ -104,14 +104,15 @@ const writeOf = (options: WriteOptions, subresource: Subresource): Write => ({
   time: timestamp()
 })
 
-const checkType = (object: JsonObject) => {
+const checkType = (object: JsonObject, name: string) => {
   const given = stringAt(object, "apiVersion") ?? ""
   const kind = stringAt(object, "kind") ?? ""
   if (given !== "" && given !== apiVersion) {
     throw badRequest(`the API version in the data (${given}) does not match the expected API version (${apiVersion})`)
   }
   if (kind !== "" && kind !== computes.kind) {
-    throw badRequest(`${kind} in version "${computes.version}" cannot be handled as a ${computes.kind}`)
+    const message = `Invalid value: ${JSON.stringify(kind)}: must be ${computes.kind}`
+    throw invalid({ ...computes, kind }, name, [{ reason: "FieldValueInvalid", message, field: "kind" }])
   }
   const problem = metadataTypeProblem(object)
   if (problem !== undefined) {
@@ -145,7 +146,25 @@ const dropNulls = (value: Json): Json => {
   )
 }
 
-const complete = (object: JsonObject): JsonObject => fillDefaults(dropNulls(object), schema) as JsonObject
+/**
+ * What is empty in the metadata is not kept: the real server reads it into a struct that leaves such members out. (What
+ * it stores may still hold them, and then the next write that changes nothing counts as one. That is not imitated.)
+ */
+const withoutEmptyMetadata = (object: JsonObject): JsonObject => ({
+  ...object,
+  metadata: Object.fromEntries(
+    Object.entries(metadataOf(object)).filter(
+      ([key, value]) => key === "managedFields" || !(value === "" || value === null || isEmptyCollection(value))
+    )
+  )
+})
+
+const isEmptyCollection = (value: Json | undefined): boolean =>
+  isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0
+
+/** A request's object; of an apply's result the nulls stay, as they do on the real server. */
+const complete = (object: JsonObject, applied = false): JsonObject =>
+  withoutEmptyMetadata(fillDefaults(applied ? object : dropNulls(object), schema) as JsonObject)
 
 const asNumber = (version: string) => (/^\d+$/.test(version) ? version : "0")
 
@@ -156,9 +175,9 @@ export const make = (store: Store): Computes => {
     namespace: string,
     body: JsonObject,
     options: WriteOptions,
-    record: (object: JsonObject) => JsonObject
+    record: "applied" | ((object: JsonObject) => JsonObject)
   ): Written => {
-    checkType(body)
+    checkType(body, stringAt(metadataOf(body), "name") ?? "")
     const [kept, warnings] = prune(body, options.fieldValidation, (problem) =>
       badRequest(
         `${computes.kind} in version ${JSON.stringify(computes.version)} cannot be handled as a ${computes.kind}: ${problem}`
@@ -175,8 +194,8 @@ export const make = (store: Store): Computes => {
     }
     const generateName = stringAt(given, "generateName") ?? ""
     const name = (stringAt(given, "name") ?? "") || (generateName === "" ? "" : generateName + randomSuffix())
-    const { status: _, ...desired } = complete({ ...kept, apiVersion, kind: computes.kind })
-    const recorded = record(desired)
+    const { status: _, ...desired } = complete({ ...kept, apiVersion, kind: computes.kind }, record === "applied")
+    const recorded = record === "applied" ? desired : record(desired)
     const object = withMetadata(recorded, {
       name: name === "" ? undefined : name,
       namespace,
@@ -239,8 +258,8 @@ export const make = (store: Store): Computes => {
     if (equalButTimes(object, live)) return { object: live, created: false, warnings }
     if (dryRun) return { object, created: false, warnings }
     if (metadataOf(object)["deletionTimestamp"] !== undefined && !hasFinalizers(object)) {
-      const last = store.remove(computes.plural, stringAt(now, "namespace") ?? "", name)
-      return { object: last ?? object, created: false, warnings }
+      store.remove(computes.plural, stringAt(now, "namespace") ?? "", name)
+      return { object, created: false, warnings }
     }
     return { object: store.put(computes.plural, object), created: false, warnings }
   }
@@ -253,13 +272,13 @@ export const make = (store: Store): Computes => {
     }
     const inBody = stringAt(metadata, "namespace") ?? ""
     if (inBody !== "" && inBody !== namespace) {
-      throw badRequest(`the namespace of the object (${inBody}) does not match the namespace on the URL (${namespace})`)
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request")
     }
   }
 
-  const checkUid = (body: JsonObject, live: JsonObject | undefined, name: string) => {
+  const checkUid = (body: JsonObject, live: JsonObject, name: string) => {
     const uid = stringAt(metadataOf(body), "uid") ?? ""
-    if (uid === "" || uid === metadataOf(live ?? {})["uid"]) return
+    if (uid === "" || uid === metadataOf(live)["uid"]) return
     const cause = {
       reason: "FieldValueInvalid",
       message: `Invalid value: ${JSON.stringify(uid)}: field is immutable`,
@@ -283,12 +302,12 @@ export const make = (store: Store): Computes => {
       const live = liveOf(namespace, name)
       const body = change(live ?? {})
       if (kind === "put") {
-        checkType(body)
+        checkType(body, name)
         checkIdentity(body, namespace, name)
       }
       if (live === undefined) throw notFound(computes, name)
       if (kind === "patch") {
-        checkType(body)
+        checkType(body, name)
         checkIdentity(body, namespace, name)
         checkUid(body, live, name)
       } else {
@@ -361,11 +380,16 @@ export const make = (store: Store): Computes => {
       }
       const base = live ?? { apiVersion, kind: computes.kind, metadata: { name, namespace } }
       const merged = recordApply(base, body, schema, writeOf(options, subresource), options.force)
-      checkUid(merged, live, name)
       if (live === undefined) {
-        return create(namespace, withMetadata(merged, { resourceVersion: undefined }), options, (object) => object)
+        const uid = stringAt(metadataOf(body), "uid") ?? ""
+        if (uid !== "") {
+          const why = `uid mismatch: the provided object specified uid ${uid}, and no existing object was found`
+          throw cannotFulfil(computes, computes.plural, name, why)
+        }
+        return create(namespace, withMetadata(merged, { resourceVersion: undefined }), options, "applied")
       }
-      return replace(live, complete(merged), subresource, [], options.dryRun)
+      checkUid(merged, live, name)
+      return replace(live, complete(merged, true), subresource, [], options.dryRun)
     },
 
     delete: (namespace, name, { dryRun, preconditions }) => {

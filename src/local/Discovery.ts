@@ -1,4 +1,5 @@
 /** What the embedded API says about itself: versions, groups, resources; plain and aggregated, as kubectl asks. */
+import { createHash } from "node:crypto"
 import { apiVersionOf, computes, type Resource, stored } from "./Resources.ts"
 
 export const version = {
@@ -27,6 +28,7 @@ interface Served {
     readonly kind: string
     readonly verbs: ReadonlyArray<string>
     readonly shortNames?: ReadonlyArray<string> | undefined
+    readonly storageVersionHash?: string | undefined
   }>
 }
 
@@ -36,7 +38,12 @@ const described = (resource: Resource) => ({
   namespaced: resource.namespaced,
   kind: resource.kind,
   verbs: resource.verbs,
-  shortNames: resource.shortNames.length === 0 ? undefined : resource.shortNames
+  shortNames: resource.shortNames.length === 0 ? undefined : resource.shortNames,
+  storageVersionHash: createHash("sha256")
+    .update(`${resource.group}/${resource.version}/${resource.kind}`)
+    .digest()
+    .subarray(0, 8)
+    .toString("base64")
 })
 
 const review = (kind: string) => ({

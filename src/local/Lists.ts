@@ -64,17 +64,21 @@ export interface Page {
   readonly metadata: JsonObject
 }
 
-const optionsInvalid = (field: string, reason: string, message: string) =>
-  invalid({ group: "meta.k8s.io", kind: "ListOptions", plural: "" }, "", [{ reason, message, field }])
+const matchInvalid = (...problems: ReadonlyArray<readonly [reason: string, message: string]>) =>
+  invalid(
+    { group: "meta.k8s.io", kind: "ListOptions", plural: "" },
+    "",
+    problems.map(([reason, message]) => ({ reason, message, field: "resourceVersionMatch" }))
+  )
 
 export const list = (store: Store, resource: Resource, namespace: string | undefined, query: URLSearchParams): Page => {
   const limit = integerOf(query, "limit") ?? 0
   const match = query.get("resourceVersionMatch") ?? ""
-  const asked = versionOf(query, badRequest)
+  const asked = versionOf(query, (problem) => badRequest(`invalid resource version: ${problem}`))
   const token = query.get("continue") ? readContinue(query.get("continue")!) : undefined
   if (match !== "" && asked === undefined) {
     const message = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-    throw optionsInvalid("resourceVersionMatch", "FieldValueForbidden", message)
+    throw matchInvalid(["FieldValueForbidden", message])
   }
   if (asked !== undefined && asked > store.revision()) throw tooLargeResourceVersion(asked, store.revision())
   const exact = token?.rv ?? (match === "Exact" ? asked : undefined)
@@ -132,11 +136,16 @@ export const watch = (
   const sendInitialEvents = query.get("sendInitialEvents")
   if (sendInitialEvents !== null && query.get("resourceVersionMatch") !== "NotOlderThan") {
     const message = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    throw optionsInvalid("resourceVersionMatch", "FieldValueForbidden", message)
+    throw matchInvalid(["FieldValueForbidden", message])
   }
-  if (sendInitialEvents === null && query.get("resourceVersionMatch")) {
+  const match = query.get("resourceVersionMatch") ?? ""
+  if (sendInitialEvents === null && match !== "") {
     const message = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-    throw optionsInvalid("resourceVersionMatch", "FieldValueForbidden", message)
+    const unsupported = `Unsupported value: ${JSON.stringify(match)}: supported values: "NotOlderThan"`
+    throw matchInvalid(
+      ["FieldValueForbidden", message],
+      ...(match === "NotOlderThan" ? [] : [["FieldValueNotSupported", unsupported] as const])
+    )
   }
   const selector = selectorOf(resource, namespace, query)
   const initial = sendInitialEvents === "true" || (sendInitialEvents === null && (from === undefined || from === 0))

@@ -52,7 +52,7 @@ const qualified = (name: string, group: string) => (group === "" ? name : `${nam
 const about = (subject: Subject, kind: string, name: string): Details => ({
   name: name === "" ? undefined : name,
   group: subject.group === "" ? undefined : subject.group,
-  kind
+  kind: kind === "" ? undefined : kind
 })
 
 export const success = (subject: Subject, name: string, uid: string): Status => ({
@@ -107,8 +107,8 @@ export const modified = (subject: Subject, name: string) =>
   )
 
 export const invalid = (subject: Subject, name: string, causes: ReadonlyArray<Cause>) => {
-  const told = causes.map(({ field, message }) => `${field}: ${message}`)
-  const list = told.length === 1 ? told[0] : `[${[...new Set(told)].join(", ")}]`
+  const told = [...new Set(causes.map(({ field, message }) => `${field}: ${message}`))]
+  const list = told.length === 1 ? told[0] : `[${told.join(", ")}]`
   return new ApiFailure(
     422,
     "Invalid",

@@ -133,7 +133,11 @@ export const tableOf = (
   return {
     kind: "Table",
     apiVersion: options.apiVersion,
-    metadata,
+    metadata: {
+      resourceVersion: metadata["resourceVersion"],
+      continue: metadata["continue"] || undefined,
+      remainingItemCount: metadata["remainingItemCount"]
+    },
     columnDefinitions: options.columns
       ? columns.map(({ description, name, type }) => ({
           name,
@@ -147,15 +151,47 @@ export const tableOf = (
       cells: columns.map(({ cell }) => cell(object)),
       object:
         options.includeObject === "None"
-          ? undefined
+          ? null
           : options.includeObject === "Object"
             ? object
             : {
                 kind: "PartialObjectMetadata",
                 apiVersion: options.apiVersion,
-                metadata: object["metadata"]
+                metadata: inStructOrder(objectAt(object, "metadata"))
               }
     }))
+  }
+}
+
+const metadataMembers = [
+  "name",
+  "generateName",
+  "namespace",
+  "selfLink",
+  "uid",
+  "resourceVersion",
+  "generation",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "labels",
+  "annotations",
+  "ownerReferences",
+  "finalizers"
+]
+const managerMembers = ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"]
+
+const pick = (object: JsonObject, members: ReadonlyArray<string>): JsonObject =>
+  Object.fromEntries(members.map((member) => [member, object[member]]))
+
+/** Metadata alone is written from a struct, in its order, where whole objects have their keys sorted. */
+const inStructOrder = (metadata: JsonObject): JsonObject => {
+  const managers = metadata["managedFields"]
+  return {
+    ...pick(metadata, metadataMembers),
+    managedFields: isArray(managers)
+      ? managers.map((manager) => (isObject(manager) ? pick(manager, managerMembers) : manager))
+      : undefined
   }
 }
 

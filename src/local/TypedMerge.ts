@@ -212,15 +212,23 @@ export const removeFields = (value: Json, set: FieldSet, schema: StructuralSchem
   return walk(value, schema, [])
 }
 
-/** `%#v` of Go, which the real API server shows in these messages. */
+/** `%v` of Go, which the real API server shows where a list or map was expected. */
 const goValue = (value: Json): string => {
+  if (value === null) return "<nil>"
+  if (isArray(value)) return `[${value.map(goValue).join(" ")}]`
+  if (!isObject(value)) return String(value)
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `map[${members.map(([key, member]) => `${key}:${goValue(member ?? null)}`).join(" ")}]`
+}
+
+/** `%#v` of Go, which it shows where a scalar was expected. */
+const goSyntax = (value: Json): string => {
   if (value === null) return "interface {}(nil)"
-  if (isArray(value)) return `[]interface {}{${value.map(goValue).join(", ")}}`
-  if (isObject(value)) {
-    const members = Object.entries(value).map(([key, member]) => `${JSON.stringify(key)}:${goValue(member ?? null)}`)
-    return `map[string]interface {}{${members.join(", ")}}`
-  }
-  return JSON.stringify(value)
+  if (isArray(value)) return `[]interface {}{${value.map(goSyntax).join(", ")}}`
+  if (!isObject(value)) return JSON.stringify(value)
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  const shown = members.map(([key, member]) => `${JSON.stringify(key)}:${goSyntax(member ?? null)}`)
+  return `map[string]interface {}{${shown.join(", ")}}`
 }
 
 /** Why a value cannot be merged by the schema: wrong types, unknown fields, list items without their key. */
@@ -235,11 +243,13 @@ const scalarTypes: { readonly [type: string]: readonly [typeof_: string, said: s
 }
 
 function* problemsAt(value: Json, schema: StructuralSchema, path: string): Generator<string> {
-  const expected = (type: string) => `${path}: expected ${type}, got &value.valueUnstructured{Value:${goValue(value)}}`
+  const expected = (type: string) => `${path}: expected ${type}, got &{${goValue(value)}}`
   if (value === null || schema["x-kubernetes-preserve-unknown-fields"] === true) return
   const scalar = scalarTypes[schema.type ?? ""]
   if (scalar !== undefined) {
-    if (typeof value !== scalar[0]) yield expected(scalar[1])
+    if (typeof value !== scalar[0]) {
+      yield `${path}: expected ${scalar[1]}, got &value.valueUnstructured{Value:${goSyntax(value)}}`
+    }
   } else if (schema.type === "array") {
     if (isArray(value)) yield* itemProblems(value, schema, path)
     else yield expected("list")

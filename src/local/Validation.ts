@@ -37,13 +37,12 @@ const schemaCauses = (value: Json, schema: StructuralSchema, field: string): Rea
   }
   const causes: Array<Cause> = []
   if (typeof value === "string") {
+    // Of these three the first that fails is told.
     if (schema.maxLength !== undefined && [...value].length > schema.maxLength) {
       causes.push(cause("FieldValueTooLong", field, `Too long: may not be more than ${schema.maxLength} bytes`))
-    }
-    if (schema.minLength !== undefined && [...value].length < schema.minLength) {
+    } else if (schema.minLength !== undefined && [...value].length < schema.minLength) {
       causes.push(invalidValue(field, value, `${field} in body should be at least ${schema.minLength} chars long`))
-    }
-    if (schema.pattern !== undefined && !new RegExp(schema.pattern, "u").test(value)) {
+    } else if (schema.pattern !== undefined && !new RegExp(schema.pattern, "u").test(value)) {
       causes.push(invalidValue(field, value, `${field} in body should match '${schema.pattern}'`))
     }
     if (schema.format === "date-time" && !(dateTime.test(value) && !Number.isNaN(Date.parse(value)))) {
@@ -168,7 +167,7 @@ const keyProblems = (key: string): ReadonlyArray<string> => {
   if (prefix === "") problems.push("prefix part must be non-empty")
   else if (prefix !== undefined && !subdomain.test(prefix)) problems.push(`prefix part ${subdomainMessage}`)
   if (name === "") problems.push("name part must be non-empty")
-  else if (name.length > 63) problems.push("name part must be no more than 63 bytes")
+  else if (name.length > 63) problems.push("name part must be no more than 63 characters")
   if (!qualifiedName.test(name)) problems.push(`name part ${qualifiedMessage}`)
   return problems
 }
@@ -182,14 +181,14 @@ const metadataCauses = (object: JsonObject): ReadonlyArray<Cause> => {
     const message = generateName === "" ? "Required value: name or generateName is required" : "Required value"
     causes.push(cause("FieldValueRequired", "metadata.name", message))
   } else {
-    if (name.length > 253) causes.push(invalidValue("metadata.name", name, "must be no more than 253 bytes"))
+    if (name.length > 253) causes.push(invalidValue("metadata.name", name, "must be no more than 253 characters"))
     if (!subdomain.test(name)) causes.push(invalidValue("metadata.name", name, subdomainMessage))
   }
   const byKey = (a: readonly [string, unknown], b: readonly [string, unknown]) => (a[0] < b[0] ? -1 : 1)
   for (const [key, value] of Object.entries(objectAt(metadata, "labels")).sort(byKey)) {
     for (const problem of keyProblems(key)) causes.push(invalidValue("metadata.labels", key, problem))
     const text = String(value)
-    if (text.length > 63) causes.push(invalidValue("metadata.labels", text, "must be no more than 63 bytes"))
+    if (text.length > 63) causes.push(invalidValue("metadata.labels", text, "must be no more than 63 characters"))
     if (text !== "" && !qualifiedName.test(text)) causes.push(invalidValue("metadata.labels", text, labelValueMessage))
   }
   const annotations = Object.entries(objectAt(metadata, "annotations")).sort(byKey)
