@@ -197,8 +197,20 @@ const describeAll = (found: NamedTensors, archive: Archive): ReadonlyMap<string,
   return info
 }
 
-// One read call takes at most 2 GiB.
-const readSlice = 256 * 2 ** 20
+// One call to the system takes at most 2 GiB.
+const callSlice = 256 * 2 ** 20
+
+const writePieces = (
+  file: FileSystem.File,
+  pieces: Iterable<Uint8Array>
+): Effect.Effect<void, PlatformError.PlatformError> =>
+  Effect.gen(function* () {
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.byteLength; at += callSlice) {
+        yield* file.writeAll(piece.subarray(at, at + callSlice))
+      }
+    }
+  })
 
 const fileSource = (file: FileSystem.File, size: number): Source<PlatformError.PlatformError> => ({
   size,
@@ -209,7 +221,7 @@ const fileSource = (file: FileSystem.File, size: number): Source<PlatformError.P
         catch: () => new TensorDecodeError({ where: "the file", problem: `${length} bytes of it do not fit in memory` })
       })
       for (let at = 0; at < length; ) {
-        const read = yield* file.read(bytes.subarray(at, Math.min(at + readSlice, length)), {
+        const read = yield* file.read(bytes.subarray(at, Math.min(at + callSlice, length)), {
           position: BigInt(offset + at)
         })
         if (read === 0) {
@@ -318,9 +330,7 @@ export const write = (
   path: string,
   tensors: Tensors
 ): Effect.Effect<void, InvalidInput | PlatformError.PlatformError, FileSystem.FileSystem> =>
-  Effect.flatMap(encode(tensors), (encoded) =>
-    writing(path, (file) => Effect.forEach(encoded.pieces(), (piece) => file.writeAll(piece), { discard: true }))
-  )
+  Effect.flatMap(encode(tensors), (encoded) => writing(path, (file) => writePieces(file, encoded.pieces())))
 
 /**
  * Writes a dict of tensors that come one after the other: one at a time is in memory. The stream's own errors pass through.
@@ -334,8 +344,7 @@ export const writeStream = <E, R>(
   writing(path, (file) =>
     Effect.gen(function* () {
       const writer = new ArchiveWriter()
-      const writeAll = (pieces: Iterable<Uint8Array>) =>
-        Effect.forEach(pieces, (piece) => file.writeAll(piece), { discard: true })
+      const writeAll = (pieces: Iterable<Uint8Array>) => writePieces(file, pieces)
       for (const each of streamHeadRecords) yield* writeAll(writer.record(each))
       const entries = new Map<string, Pick<Tensor, "dtype" | "shape">>()
       yield* Stream.runForEach(tensors, ([name, tensor]) =>
