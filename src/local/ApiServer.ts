@@ -12,9 +12,11 @@ import { type Computes, schema as computeSchema, type FieldValidation, type Writ
 import * as Discovery from "./Discovery.ts"
 import { encode, isObject, type Json, type JsonObject, objectAt, stringAt } from "./Json.ts"
 import * as Lists from "./Lists.ts"
+import * as Namespaces from "./Namespaces.ts"
 import * as OpenApi from "./OpenApi.ts"
 import { applyJsonPatch, applyMergePatch } from "./Patch.ts"
-import { computes as computesResource, type Resource, rootOf, stored } from "./Resources.ts"
+import * as Protobuf from "./Protobuf.ts"
+import { computes as computesResource, namespaces, type Resource, rootOf, stored } from "./Resources.ts"
 import { type Access, refusal, selfSubjectAccessReview, selfSubjectReview } from "./Reviews.ts"
 import {
   ApiFailure,
@@ -65,7 +67,7 @@ interface Call {
 
 type Headers = { readonly [name: string]: string | Array<string> }
 
-const readBody = async (request: Http.IncomingMessage): Promise<string> => {
+const readBytes = async (request: Http.IncomingMessage): Promise<Buffer> => {
   const chunks: Array<Buffer> = []
   let size = 0
   for await (const chunk of request) {
@@ -75,7 +77,15 @@ const readBody = async (request: Http.IncomingMessage): Promise<string> => {
     }
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString("utf8")
+  return Buffer.concat(chunks)
+}
+
+const readBody = async (request: Http.IncomingMessage): Promise<string> => (await readBytes(request)).toString("utf8")
+
+/** An object of a built-in kind, which kubectl may write as protobuf. */
+const readBuiltIn = async (request: Http.IncomingMessage, kind: string): Promise<JsonObject> => {
+  const bytes = await readBytes(request)
+  return contentType(request) === Protobuf.contentType ? Protobuf.decode(bytes) : parseObject(bytes.toString(), kind)
 }
 
 const answer = (call: Call, code: number, body: unknown, headers: Headers = {}) => {
@@ -423,12 +433,25 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
       throw notFound(resource, target.name ?? "")
     }
     if (call.method === "GET" || call.method === "HEAD") return read(call, target)
+    if (resource === namespaces) return writeNamespace(call, target)
     if (resource !== computesResource) throw methodNotAllowed(resource)
     return writeCompute(call, target)
   }
 
+  const writeNamespace = async (call: Call, { name, resource }: Target) => {
+    if (call.method === "POST" && name === undefined) {
+      const { dryRun } = optionsOf(call, "CreateOptions")
+      const body = await readBuiltIn(call.request, "Namespace")
+      return answerObject(call, resource, 201, Namespaces.create(store, body, dryRun))
+    }
+    if (call.method === "DELETE" && name !== undefined) {
+      return answerObject(call, resource, 200, Namespaces.remove(store, name))
+    }
+    throw methodNotAllowed(resource)
+  }
+
   const handleReview = async (call: Call) => {
-    const body = parseObject(await readBody(call.request), "SelfSubjectAccessReview")
+    const body = await readBuiltIn(call.request, "SelfSubjectAccessReview")
     const reviewed = call.path.includes("selfsubjectaccessreviews")
       ? selfSubjectAccessReview(body, options.allows)
       : selfSubjectReview()

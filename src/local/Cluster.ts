@@ -14,6 +14,7 @@ import * as Controller from "./Controller.ts"
 import { customResourceDefinition } from "./Crd.ts"
 import * as Gateway from "./Gateway.ts"
 import type { JsonObject } from "./Json.ts"
+import * as Namespaces from "./Namespaces.ts"
 import { customResourceDefinitions, namespaces } from "./Resources.ts"
 import type { Access } from "./Reviews.ts"
 import * as Store from "./Store.ts"
@@ -92,19 +93,6 @@ contexts:
 current-context: kpu-local
 `
 
-const namespaceObject = (name: string): JsonObject => ({
-  apiVersion: "v1",
-  kind: "Namespace",
-  metadata: {
-    name,
-    uid: randomUUID(),
-    creationTimestamp: Computes.timestamp(),
-    labels: { "kubernetes.io/metadata.name": name }
-  },
-  spec: { finalizers: ["kubernetes"] },
-  status: { phase: "Active" }
-})
-
 const definitionObject = (): JsonObject => {
   const now = Computes.timestamp()
   const condition = (type: string, reason: string, message: string) => ({
@@ -159,8 +147,8 @@ export const start = Effect.fn("LocalCluster.start")(function* (options: Cluster
   const host = options.host ?? "127.0.0.1"
   const token = options.token ?? randomBytes(24).toString("base64url")
   const store = Store.make(options.watchWindow ?? 10_000)
-  for (const name of ["default", "kube-system", ...(options.namespaces ?? [])]) {
-    store.put(namespaces.plural, namespaceObject(name))
+  for (const name of new Set(["default", "kube-system", ...(options.namespaces ?? [])])) {
+    Namespaces.create(store, { metadata: { name } }, false)
   }
   store.put(customResourceDefinitions.plural, definitionObject())
   store.compact()
@@ -225,7 +213,7 @@ export const start = Effect.fn("LocalCluster.start")(function* (options: Cluster
       return port === undefined ? undefined : { host, port }
     },
     addNamespace: (name) => {
-      if (store.get(namespaces.plural, "", name) === undefined) store.put(namespaces.plural, namespaceObject(name))
+      if (store.get(namespaces.plural, "", name) === undefined) Namespaces.create(store, { metadata: { name } }, false)
     },
     setPodTrouble: (namespace, name, trouble) => controller?.setPodTrouble(namespace, name, trouble),
     compact: store.compact,

@@ -39,7 +39,10 @@ const readable = (
   verbs: ["get", "list", "watch"]
 })
 
-export const namespaces = readable("", "v1", "Namespace", "namespaces", false, ["ns"])
+export const namespaces: Resource = {
+  ...readable("", "v1", "Namespace", "namespaces", false, ["ns"]),
+  verbs: ["create", "delete", "get", "list", "watch"]
+}
 export const pods = readable("", "v1", "Pod", "pods", true, ["po"])
 export const events = readable("", "v1", "Event", "events", true, ["ev"])
 export const customResourceDefinitions = readable(
