@@ -124,7 +124,7 @@ const run = (options: ExecOptions, interactive: boolean): Effect.Effect<string, 
 const issue = Effect.fnUntraced(function* (options: ExecOptions) {
   const { exec, field } = options
   const wrong = (problem: string) => invalidCredential(field, `the credential plugin "${options.command}" ${problem}`)
-  if (exec.apiVersion === undefined || exec.apiVersion === null || !supported.includes(exec.apiVersion)) {
+  if (exec.apiVersion === undefined || !supported.includes(exec.apiVersion)) {
     return yield* invalidCredential(`${field}.apiVersion`, `it must be one of ${supported.join(", ")}`)
   }
   const terminal = process.stdin.isTTY === true

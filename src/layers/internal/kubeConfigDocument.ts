@@ -16,8 +16,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as Yaml from "yaml"
 import { KubeConfigError } from "../../schema/KpuError.ts"
 
-// kubeconfig writers leave empty keys behind (`users: null`, `env: null`): null means absent everywhere
-const optional = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+const optional = Schema.optional
 const text = optional(Schema.String)
 
 /** `clusters[].cluster`. */
@@ -87,10 +86,23 @@ export interface KubeConfigDocument {
   readonly contexts: ReadonlyMap<string, Located<Context>>
 }
 
+/** kubeconfig writers leave empty keys behind (`users: null`, `env: null`): null means absent. */
+const withoutNulls = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (typeof value !== "object" || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, part]) => part !== null)
+      .map(([key, part]) => [key, withoutNulls(part)])
+  )
+}
+
 const decode = Schema.decodeUnknownEffect(Document)
 
+const isMissing = "is missing"
+
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) => (issue._tag === "MissingKey" ? "is missing" : "has the wrong type")
+  leafHook: (issue) => (issue._tag === "MissingKey" ? isMissing : "")
 })
 
 const broken = (file: string, problem: string) =>
@@ -114,17 +126,22 @@ export const parse = Effect.fnUntraced(function* (file: string, source: string) 
     try: () => parsed.toJS() as unknown,
     catch: () => broken(file, "it is not YAML (its aliases cannot be resolved)")
   })
-  const document = yield* decode(content ?? {}).pipe(
+  const document = yield* decode(withoutNulls(content ?? {})).pipe(
     Effect.mapError((error) => {
       const first = formatIssue(error.issue).issues[0]
       const path = formatPath((first?.path ?? []).map((key) => (typeof key === "object" ? key.key : key)))
-      return broken(file, path === "" ? "it is not a mapping" : `field ${path} ${first?.message}`)
+      return broken(
+        file,
+        path === ""
+          ? "it is not a mapping"
+          : `field ${path} ${first?.message === isMissing ? isMissing : "has the wrong type"}`
+      )
     })
   )
-  const locate = <A>(entries: ReadonlyArray<readonly [string, A | null | undefined]>): Map<string, Located<A>> => {
+  const locate = <A>(entries: ReadonlyArray<readonly [string, A]>): Map<string, Located<A>> => {
     const map = new Map<string, Located<A>>()
     for (const [name, value] of entries) {
-      if (value !== undefined && value !== null && !map.has(name)) map.set(name, { file, value })
+      if (!map.has(name)) map.set(name, { file, value })
     }
     return map
   }

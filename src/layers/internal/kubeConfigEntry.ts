@@ -85,12 +85,12 @@ const certificateSource = (entry: Entry): CredentialSource | undefined => {
   if (!certData && !certFile && !keyData && !keyFile) return undefined
   const certField = userField(certData || !certFile ? "client-certificate-data" : "client-certificate")
   const keyField = userField(keyData || !keyFile ? "client-key-data" : "client-key")
-  const load = (data: string | null | undefined, file: string | null | undefined, field: string, other: string) => {
+  const load = (data: string | undefined, file: string | undefined, field: string, other: string) => {
     if (data) return Effect.succeed(isPem(data) ? data : fromBase64(data))
     if (file) return readFile(resolvePath(userFolder, file), field)
     return Effect.fail(invalidCredential(field, `it is missing, and ${other} is of no use without it`))
   }
-  const named = (data: string | null | undefined, file: string | null | undefined, field: string) =>
+  const named = (data: string | undefined, file: string | undefined, field: string) =>
     data || !file ? field : `${field}: ${resolvePath(userFolder, file)}`
   return cached(
     Effect.gen(function* () {
@@ -120,10 +120,10 @@ const execSource = (entry: Entry, server: string, ca: string | undefined, exec: 
     field,
     cluster: {
       server,
-      "tls-server-name": cluster["tls-server-name"] ?? undefined,
-      "insecure-skip-tls-verify": cluster["insecure-skip-tls-verify"] ?? undefined,
+      "tls-server-name": cluster["tls-server-name"],
+      "insecure-skip-tls-verify": cluster["insecure-skip-tls-verify"],
       "certificate-authority-data": ca === undefined ? undefined : Buffer.from(ca).toString("base64"),
-      "proxy-url": cluster["proxy-url"] ?? undefined,
+      "proxy-url": cluster["proxy-url"],
       config: cluster.extensions?.find(({ name }) => name === "client.authentication.k8s.io/exec")?.extension
     }
   })
