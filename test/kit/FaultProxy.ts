@@ -115,13 +115,12 @@ export const make = (target: Target): Effect.Effect<FaultProxy, never, Scope.Sco
       incoming: IncomingMessage,
       response: ServerResponse,
       onLine: (line: Buffer, count: number) => "pass" | "drop" | "stop",
-      onStart: () => void
+      onStart: () => "go on" | "stop"
     ) => {
       let pending = Buffer.alloc(0)
       let count = 0
-      let stopped = false
       response.flushHeaders()
-      onStart()
+      let stopped = onStart() === "stop"
       incoming.on("data", (chunk: Buffer) => {
         if (stopped) return
         pending = Buffer.concat([pending, chunk])
@@ -157,7 +156,6 @@ export const make = (target: Target): Effect.Effect<FaultProxy, never, Scope.Sco
           incoming,
           response,
           (line, count) => {
-            if (immediately) return "stop"
             if (fault._tag === "HalfEvent") {
               if (count < afterEvents) return "pass"
               beforeAct(line)
@@ -171,7 +169,9 @@ export const make = (target: Target): Effect.Effect<FaultProxy, never, Scope.Sco
             return "stop"
           },
           () => {
-            if (immediately) timers.add(setTimeout(finish, 5))
+            if (!immediately) return "go on"
+            timers.add(setTimeout(finish, 5))
+            return "stop"
           }
         )
       }
@@ -195,7 +195,7 @@ export const make = (target: Target): Effect.Effect<FaultProxy, never, Scope.Sco
             incoming,
             response,
             (line) => (fault.matches(line.toString("utf8")) ? "pass" : "drop"),
-            () => {}
+            () => "go on"
           )
         case "Drip": {
           response.flushHeaders()

@@ -1,0 +1,377 @@
+/**
+ * Requests to a server that answers badly: what is tried again and what is not, how long, and what the error says.
+ */
+import { createServer } from "node:https"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Stream from "effect/Stream"
+import { KubeConfig } from "../../src/KubeConfig.ts"
+import type { KubeConfigOptions } from "../../src/layers/KubeConfigOptions.ts"
+import { KubernetesError, type KubernetesErrorReason } from "../../src/schema/KubernetesError.ts"
+import { type ApiError, ComputeApi } from "../../src/services/ComputeApi.ts"
+import { defaultTimeouts, Timeouts } from "../../src/services/Timeouts.ts"
+import { type KeyPair, makeAuthority } from "../kit/certificates.ts"
+import { compute } from "../kit/computes.ts"
+import * as FaultProxy from "../kit/FaultProxy.ts"
+import { kubernetes } from "../kit/kubernetesClient.ts"
+import { freePorts } from "../kit/process.ts"
+
+type Fault = FaultProxy.Fault
+const { status } = FaultProxy
+
+const token = "a-token-that-must-not-show"
+const ref = { namespace: "team-a", name: "a" }
+const any = () => true
+
+const good: Fault = { _tag: "Answer", status: 200, body: JSON.stringify(compute("a", 7)) }
+const unavailable: Fault = { _tag: "Answer", status: 503, body: status(503, "ServiceUnavailable", "starting") }
+const throttled: Fault = {
+  _tag: "Answer",
+  status: 429,
+  headers: { "retry-after": "1", "content-type": "text/plain" },
+  body: "Too many requests, please try again later."
+}
+
+/** A server that gives these answers in turn, and the client for it. */
+const answering = (...faults: ReadonlyArray<Fault>) =>
+  Effect.gen(function* () {
+    // nothing stands behind the proxy: every answer is the proxy's own
+    const proxy = yield* FaultProxy.make({ url: "http://127.0.0.1:1" })
+    yield* proxy.inject(any, ...faults)
+    return proxy
+  })
+
+const withClient = <A, E>(
+  server: string,
+  effect: Effect.Effect<A, E, ComputeApi>,
+  options: Partial<KubeConfigOptions> & { readonly request?: Duration.Input } = {}
+) => {
+  const { request = defaultTimeouts.request, ...config } = options
+  return Effect.provide(
+    effect,
+    kubernetes(KubeConfig.layerOptions({ server, token, ...config })).pipe(
+      Layer.provide(Layer.succeed(Timeouts, { ...defaultTimeouts, request: Duration.fromInputUnsafe(request) }))
+    )
+  )
+}
+
+const get = Effect.gen(function* () {
+  return yield* (yield* ComputeApi).get(ref)
+})
+const apply = Effect.gen(function* () {
+  return yield* (yield* ComputeApi).apply({ ...ref, spec: { image: "a" } })
+})
+const remove = (uid?: string) =>
+  Effect.gen(function* () {
+    return yield* (yield* ComputeApi).delete({ ...ref, uid })
+  })
+
+const reasonOf = <A, R>(effect: Effect.Effect<A, ApiError | unknown, R>) =>
+  Effect.map(Effect.flip(effect), (error): KubernetesErrorReason => {
+    assert.instanceOf(error, KubernetesError)
+    assert.notInclude(`${JSON.stringify(error)} ${error.message} ${error.stack}`, token)
+    return (error as KubernetesError).reason
+  })
+
+describe("what is tried again", () => {
+  it.live("a request that does the same when done twice, after 500, 502, 503, 504 and a reset", () =>
+    Effect.gen(function* () {
+      for (const request of [get, apply, remove("uid")]) {
+        for (const fault of [unavailable, { ...unavailable, status: 504 }, { _tag: "Reset" } as const]) {
+          const proxy = yield* answering(fault, fault, good)
+          yield* withClient(proxy.url, request as Effect.Effect<unknown, ApiError, ComputeApi>)
+          assert.strictEqual(proxy.seen.length, 3)
+        }
+      }
+    })
+  )
+
+  it.live("not a deletion without uid, which may meet another Compute the second time", () =>
+    Effect.gen(function* () {
+      for (const fault of [unavailable, { _tag: "Reset" } as const]) {
+        const proxy = yield* answering(fault, good)
+        yield* reasonOf(withClient(proxy.url, remove()))
+        assert.strictEqual(proxy.seen.length, 1)
+      }
+    })
+  )
+
+  it.live("everything after 429, as late as the server asks for", () =>
+    Effect.gen(function* () {
+      for (const request of [get, remove()]) {
+        const proxy = yield* answering(throttled, good)
+        yield* withClient(proxy.url, request as Effect.Effect<unknown, ApiError, ComputeApi>)
+        const [first, second] = proxy.seen
+        assert.isAtLeast(second!.at - first!.at, 990)
+      }
+    })
+  )
+
+  it.live("not when the server asks for a wait that is too long to be made here", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering({ ...throttled, headers: { "retry-after": "60" } }, good)
+      const reason = yield* reasonOf(withClient(proxy.url, get))
+      assert.strictEqual(reason._tag, "Throttled")
+      if (reason._tag === "Throttled") assert.strictEqual(reason.retryAfterSeconds, 60)
+      assert.strictEqual(proxy.seen.length, 1)
+    })
+  )
+
+  const refusals: ReadonlyArray<readonly [number, string, KubernetesErrorReason["_tag"], number]> = [
+    [400, "BadRequest", "Invalid", 1],
+    [401, "Unauthorized", "Unauthorized", 2],
+    [403, "Forbidden", "Forbidden", 1],
+    [405, "MethodNotAllowed", "Rejected", 1],
+    [409, "Conflict", "Conflict", 1],
+    [410, "Expired", "Rejected", 1],
+    [413, "RequestEntityTooLarge", "Rejected", 1],
+    [422, "Invalid", "Invalid", 1]
+  ]
+  it.live.each(refusals)("not %i %s", ([code, name, tag, requests]) =>
+    Effect.gen(function* () {
+      const proxy = yield* answering()
+      yield* proxy.injectAlways(any, { _tag: "Answer", status: code, body: status(code, name, "words", { name: "a" }) })
+      const reason = yield* reasonOf(withClient(proxy.url, get))
+      assert.strictEqual(reason._tag, tag)
+      assert.include(reason.message, "words")
+      assert.isFalse(reason.isRetryable)
+      assert.strictEqual(proxy.seen.length, requests)
+    })
+  )
+
+  it.live("four times at most, and each time is in the log", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering()
+      yield* proxy.injectAlways(any, unavailable)
+      const lines: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => {
+        lines.push(String(message))
+      })
+      const reason = yield* reasonOf(withClient(proxy.url, get)).pipe(Effect.provide(Logger.layer([logger])))
+      assert.strictEqual(reason._tag, "Unavailable")
+      assert.isTrue(reason.isRetryable)
+      assert.strictEqual(proxy.seen.length, 5)
+      assert.strictEqual(lines.length, 4)
+      assert.match(lines[0]!, /get Compute team-a\/a: .*503 starting; trying again in \d+ ms \(retry 1 of 4\)/)
+      assert.notInclude(lines.join(), token)
+    })
+  )
+})
+
+describe("what is not the API's answer", () => {
+  it.live("an HTML page is a BadResponse with its status and first bytes", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering({
+        _tag: "Answer",
+        status: 200,
+        headers: { "content-type": "text/html" },
+        body: `<html>${"Please log in. ".repeat(100)}</html>`
+      })
+      const reason = yield* reasonOf(withClient(proxy.url, get))
+      assert.strictEqual(reason._tag, "BadResponse")
+      if (reason._tag !== "BadResponse") return
+      assert.strictEqual(reason.status, 200)
+      assert.isTrue(reason.firstBytes.startsWith("<html>Please log in."))
+      assert.isAtMost(reason.firstBytes.length, 200)
+      assert.isFalse(reason.isRetryable)
+      assert.strictEqual(proxy.seen.length, 1)
+    })
+  )
+
+  it.live("an HTML page with 502 is tried again, and named when it stays", () =>
+    Effect.gen(function* () {
+      const page: Fault = { _tag: "Answer", status: 502, headers: { "content-type": "text/html" }, body: "<html>" }
+      const proxy = yield* answering(page, good)
+      yield* withClient(proxy.url, get)
+      yield* proxy.injectAlways(any, page)
+      const reason = yield* reasonOf(withClient(proxy.url, get))
+      assert.strictEqual(reason._tag, "BadResponse")
+      assert.include(reason.message, "an HTML page")
+    })
+  )
+
+  it.live("JSON that is no Compute, a 404 of another server, and a redirect are named for what they are", () =>
+    Effect.gen(function* () {
+      const answers: ReadonlyArray<Fault> = [
+        { _tag: "Answer", status: 200, body: `{"hello":"world"}` },
+        { _tag: "Answer", status: 404, headers: { "content-type": "text/plain" }, body: "no such page" },
+        { _tag: "Answer", status: 302, headers: { location: "https://login.example" } }
+      ]
+      for (const answer of answers) {
+        const proxy = yield* answering(answer)
+        assert.strictEqual((yield* reasonOf(withClient(proxy.url, get)))._tag, "BadResponse")
+      }
+    })
+  )
+
+  it.live("a line of a watch that is no event ends the watch with a BadResponse", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering({
+        _tag: "Answer",
+        status: 200,
+        body: `{"type":"ADDED","object":{"kind":"Pod"}}\n`
+      })
+      const watch = Effect.gen(function* () {
+        const api = yield* ComputeApi
+        return yield* api.watch({ namespace: "team-a" }).pipe(Stream.runDrain)
+      })
+      assert.strictEqual((yield* reasonOf(withClient(proxy.url, watch)))._tag, "BadResponse")
+    })
+  )
+})
+
+describe("no answer at all", () => {
+  it.live("a server that is not there is said to be refused, with its address, within seconds", () =>
+    Effect.gen(function* () {
+      const [port] = yield* freePorts(1)
+      const reason = yield* reasonOf(withClient(`https://127.0.0.1:${port}`, get))
+      assert.strictEqual(reason._tag, "Transport")
+      if (reason._tag === "Transport") assert.strictEqual(reason.code, "ECONNREFUSED")
+      assert.include(reason.message, `https://127.0.0.1:${port}`)
+      assert.include(reason.message, "explicit options")
+    })
+  )
+
+  it.live("a host that does not resolve is said to be so", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(withClient("https://nowhere.invalid:6443", get))
+      assert.strictEqual(reason._tag, "Transport")
+      assert.include(reason.message, "cannot be resolved")
+    })
+  )
+
+  it.live("a server that never answers is given up after the request timeout, and its connection closed", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering({ _tag: "Ignore" })
+      const started = Date.now()
+      const reason = yield* reasonOf(withClient(proxy.url, get, { request: "300 millis" }))
+      assert.strictEqual(reason._tag, "Transport")
+      assert.include(reason.message, "no answer within 0.3 s")
+      assert.isAtLeast(Date.now() - started, 300)
+      while (proxy.connections() > 0) yield* Effect.sleep(10)
+    })
+  )
+
+  it.live("an answer that stalls half-way is given up just so", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultProxy.make({ url: "http://127.0.0.1:1" })
+      yield* server.inject(any, good)
+      const proxy = yield* FaultProxy.make({ url: server.url })
+      yield* proxy.inject(any, { _tag: "SilentAfter", afterEvents: 0 })
+      const reason = yield* reasonOf(withClient(proxy.url, get, { request: "300 millis" }))
+      assert.include(reason.message, "no answer within 0.3 s")
+      while (proxy.connections() > 0) yield* Effect.sleep(10)
+    })
+  )
+
+  it.live("when time runs out between two attempts, the error is what went wrong", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering()
+      yield* proxy.injectAlways(any, unavailable)
+      const reason = yield* reasonOf(withClient(proxy.url, get, { request: "500 millis" }))
+      assert.strictEqual(reason._tag, "Unavailable")
+    })
+  )
+
+  it.live("an interrupted request closes its connection", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering({ _tag: "Ignore" })
+      yield* withClient(proxy.url, Effect.timeoutOption(get, "100 millis"))
+      while (proxy.connections() > 0) yield* Effect.sleep(10)
+    })
+  )
+
+  it.live("an apply whose answer is lost is applied again", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultProxy.make({ url: "http://127.0.0.1:1" })
+      yield* server.injectAlways(any, good)
+      const proxy = yield* FaultProxy.make({ url: server.url })
+      yield* proxy.inject(any, { _tag: "LoseAnswer" })
+      yield* withClient(proxy.url, apply)
+      assert.strictEqual(server.seen.length, 2)
+    })
+  )
+})
+
+describe("TLS", () => {
+  const authority = makeAuthority("test authority")
+
+  const serve = (pair: KeyPair) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.callback<ReturnType<typeof createServer>>((resume) => {
+          const server = createServer({ cert: pair.cert, key: pair.key }, (_, response) =>
+            response.end(JSON.stringify(compute("a", 7)))
+          )
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.sync(() => {
+            server.closeAllConnections()
+            server.close()
+          })
+      ),
+      (server) => `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+    )
+
+  it.live("an expired server certificate and one for another host are told apart, and not tried again", () =>
+    Effect.gen(function* () {
+      const names = { commonName: "server", usage: "server", ipAddresses: ["127.0.0.1"] } as const
+      const caData = authority.cert
+      yield* withClient(yield* serve(authority.issue(names)), get, { caData })
+
+      const expired = authority.issue({
+        ...names,
+        notBefore: new Date(Date.now() - 2e9),
+        notAfter: new Date(Date.now() - 1e9)
+      })
+      const old = yield* reasonOf(withClient(yield* serve(expired), get, { caData }))
+      assert.include(old.message, "not valid today")
+      assert.isFalse(old.isRetryable)
+
+      const elsewhere = authority.issue({ commonName: "server", usage: "server", dnsNames: ["elsewhere.example"] })
+      const url = yield* serve(elsewhere)
+      assert.include((yield* reasonOf(withClient(url, get, { caData }))).message, "for another host")
+      yield* withClient(url, get, { caData, tlsServerName: "elsewhere.example" })
+    })
+  )
+
+  it.live("https to a server that speaks plain http says so, and is not tried again", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering(good)
+      const reason = yield* reasonOf(withClient(proxy.url.replace("http:", "https:"), get))
+      assert.strictEqual(reason._tag, "Transport")
+      assert.include(reason.message, "does it speak https?")
+      assert.isFalse(reason.isRetryable)
+    })
+  )
+})
+
+describe("connections", () => {
+  it.live("are no more than 32 for any number of requests at once, and none when the client has gone", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultProxy.make({ url: "http://127.0.0.1:1" })
+      yield* server.injectAlways(any, good)
+      const proxy = yield* FaultProxy.make({ url: server.url })
+      let most = 0
+      const many = Effect.forEach(
+        Array.from({ length: 200 }),
+        () =>
+          Effect.tap(get, () =>
+            Effect.sync(() => {
+              most = Math.max(most, proxy.connections())
+            })
+          ),
+        { concurrency: "unbounded" }
+      )
+      yield* withClient(proxy.url, many)
+      assert.isAbove(most, 1)
+      assert.isAtMost(most, 32)
+      while (proxy.connections() > 0) yield* Effect.sleep(10)
+    })
+  )
+})
