@@ -19,7 +19,8 @@ import { fileProblem } from "./input/AtomicFile.ts"
 const readCa = (path: string): Effect.Effect<string, KubeConfigError> =>
   Effect.tryPromise({
     try: () => readFile(path, "utf8"),
-    catch: (cause) => new KubeConfigError({ problem: `--certificate-authority ${path}: ${fileProblem(cause)}`, tried: [] })
+    catch: (cause) =>
+      new KubeConfigError({ problem: `--certificate-authority ${path}: ${fileProblem(cause)}`, tried: [] })
   })
 
 const found = ({ context, kubeconfig }: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> =>
@@ -53,7 +54,8 @@ const bearer = (token: Redacted.Redacted<string>): Redacted.Redacted<string> =>
 /** The cluster that the flags lead to. */
 export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> => {
   const environment = process.env["KPU_TOKEN"]
-  const token = globals.token ?? (environment === undefined || environment === "" ? undefined : Redacted.make(environment))
+  const token =
+    globals.token ?? (environment === undefined || environment === "" ? undefined : Redacted.make(environment))
   const flags = { ...globals, token }
   const { certificateAuthority, context, insecureSkipTlsVerify, kubeconfig, server } = flags
   const alone = (url: string) =>
@@ -63,12 +65,15 @@ export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfi
       caFile: certificateAuthority,
       insecureSkipTlsVerify: insecureSkipTlsVerify === true ? true : undefined
     })
-  if (server !== undefined && token !== undefined && kubeconfig === undefined && context === undefined) return alone(server)
+  if (server !== undefined && token !== undefined && kubeconfig === undefined && context === undefined)
+    return alone(server)
   const base = Layer.effect(
     Service.KubeConfig,
     Effect.flatMap(Service.KubeConfig, (config) => overridden(config, flags))
   ).pipe(Layer.provide(found(flags)))
   return server !== undefined && kubeconfig === undefined && context === undefined
-    ? Layer.catch(base, (error) => (error.tried.length > 0 ? alone(server) : Layer.effect(Service.KubeConfig, Effect.fail(error))))
+    ? Layer.catch(base, (error) =>
+        error.tried.length > 0 ? alone(server) : Layer.effect(Service.KubeConfig, Effect.fail(error))
+      )
     : base
 }

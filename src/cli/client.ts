@@ -9,12 +9,12 @@ import { GrpcChannel } from "../GrpcChannel.ts"
 import { Kpu, type KpuServices } from "../Kpu.ts"
 import type { DialOptions } from "../schema/ComputeOptions.ts"
 import type { InvalidInput, KubeConfigError } from "../schema/KpuError.ts"
-import * as EndpointService from "../services/Endpoint.ts"
+import type * as EndpointService from "../services/Endpoint.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
 import { kubeConfigLayer } from "./access.ts"
 import { type Globals, globals } from "./globals.ts"
 import { localGateway } from "./local/state.ts"
-import { makeMeter, type Meter, meteredChannel } from "./output/Transfer.ts"
+import { type Meter, makeMeter, meteredChannel } from "./output/Transfer.ts"
 
 /** The bytes that this command's tensor calls have moved. */
 export class TransferMeter extends Context.Service<TransferMeter, Meter>()("effect-kpu/cli/TransferMeter") {}
@@ -26,9 +26,7 @@ export const dialOptions = ({ host, port }: Globals): DialOptions => ({ host, po
  * How Computes are dialled: at `--gateway` (or `KPU_GATEWAY`); at the gateway of `kpu local`, where that is the cluster;
  * else at their Services.
  */
-const endpointLayer = ({
-  gateway
-}: Globals): Layer.Layer<EndpointService.Endpoint, InvalidInput, KubeConfig> => {
+const endpointLayer = ({ gateway }: Globals): Layer.Layer<EndpointService.Endpoint, InvalidInput, KubeConfig> => {
   const given = gateway ?? (process.env["KPU_GATEWAY"] || undefined)
   if (given !== undefined) return Endpoint.layerGateway(given)
   return Layer.unwrap(

@@ -29,6 +29,8 @@ export const exitCodes = {
   unhealthy: 11,
   /** Interrupted by Ctrl-C. */
   interrupted: 130,
+  /** Its terminal was closed (SIGHUP). */
+  hungUp: 129,
   /** Ended by SIGTERM. */
   terminated: 143
 } as const

@@ -1,9 +1,10 @@
 /** Flags and arguments that several commands have. */
-import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import { durationHelp, parseDuration } from "./durations.ts"
 
 /** A flag with a duration. */
@@ -30,7 +31,9 @@ export const record = (name: string): Flag.Flag<Readonly<Record<string, string>>
         ? Effect.succeed(
             entries.length === 0
               ? undefined
-              : Object.fromEntries(entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]))
+              : Object.fromEntries(
+                  entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)])
+                )
           )
         : Effect.fail(
             new CliError.InvalidValue({

@@ -10,7 +10,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { checkComputeOptions, type ComputeOptions } from "../../schema/ComputeOptions.ts"
+import { type ComputeOptions, checkComputeOptions } from "../../schema/ComputeOptions.ts"
 import { apiVersion, kind } from "../../schema/ComputeResource.ts"
 import { InvalidInput } from "../../schema/KpuError.ts"
 
@@ -53,7 +53,8 @@ const serverWritten = [
 
 const checkKeys = (fields: Fields, path: string, known: ReadonlyArray<string>): void => {
   for (const key of Object.keys(fields)) {
-    if (!known.includes(key)) throw new Problem(path === "" ? key : `${path}.${key}`, `there is no such field (${known.join(", ")})`)
+    if (!known.includes(key))
+      throw new Problem(path === "" ? key : `${path}.${key}`, `there is no such field (${known.join(", ")})`)
   }
 }
 
@@ -106,7 +107,10 @@ const envAt = (fields: Fields, path: string): Readonly<Record<string, string>> |
     const at = `${path}[${index}]`
     if (!isFields(entry)) throw new Problem(at, `must be a map with name and value, not ${typeName(entry)}`)
     if (entry["valueFrom"] !== undefined) {
-      throw new Problem(`${at}.valueFrom`, "is not supported by this command, which sends plain values; apply this manifest with kubectl")
+      throw new Problem(
+        `${at}.valueFrom`,
+        "is not supported by this command, which sends plain values; apply this manifest with kubectl"
+      )
     }
     checkKeys(entry, at, ["name", "value"])
     const name = stringAt(entry, "name", `${at}.name`)
@@ -117,14 +121,22 @@ const envAt = (fields: Fields, path: string): Readonly<Record<string, string>> |
   return env
 }
 
-const readCompute = (document: Fields): { readonly namespace: string | undefined; readonly options: ComputeOptions } => {
+const readCompute = (
+  document: Fields
+): { readonly namespace: string | undefined; readonly options: ComputeOptions } => {
   if (document["apiVersion"] !== apiVersion) {
     const found = document["apiVersion"]
-    throw new Problem("apiVersion", found === undefined ? `is missing; it must be ${apiVersion}` : `must be ${apiVersion}, not ${String(found)}`)
+    throw new Problem(
+      "apiVersion",
+      found === undefined ? `is missing; it must be ${apiVersion}` : `must be ${apiVersion}, not ${String(found)}`
+    )
   }
   if (document["kind"] !== kind) {
     const found = document["kind"]
-    throw new Problem("kind", found === undefined ? `is missing; it must be ${kind}` : `must be ${kind}, not ${String(found)}`)
+    throw new Problem(
+      "kind",
+      found === undefined ? `is missing; it must be ${kind}` : `must be ${kind}, not ${String(found)}`
+    )
   }
   checkKeys(document, "", ["apiVersion", "kind", "metadata", "spec", "status"])
   const metadata = fieldsAt(document, "metadata", "metadata")
@@ -183,7 +195,10 @@ export const readManifest = (file: string, text: string): Effect.Effect<Readonly
       try {
         value = document.toJS({ maxAliasCount: 100 })
       } catch (cause) {
-        return yield* new InvalidInput({ field: source, problem: `not YAML that can be read: ${(cause as Error).message}` })
+        return yield* new InvalidInput({
+          field: source,
+          problem: `not YAML that can be read: ${(cause as Error).message}`
+        })
       }
       if (value === null || value === undefined) continue
       const found = yield* readDocument(source, value)
@@ -197,8 +212,10 @@ const readDocument = (source: string, value: unknown): Effect.Effect<ReadonlyArr
   Effect.suspend(() => {
     let prefix = ""
     try {
-      if (!isFields(value)) throw new Problem("", `a manifest is a map with apiVersion, kind, metadata and spec, not ${typeName(value)}`)
-      if (value["kind"] !== "List" && value["kind"] !== "ComputeList") return Effect.succeed([{ source, ...readCompute(value) }])
+      if (!isFields(value))
+        throw new Problem("", `a manifest is a map with apiVersion, kind, metadata and spec, not ${typeName(value)}`)
+      if (value["kind"] !== "List" && value["kind"] !== "ComputeList")
+        return Effect.succeed([{ source, ...readCompute(value) }])
       const items = value["items"]
       if (!Array.isArray(items)) throw new Problem("items", `must be a list, not ${typeName(items)}`)
       return Effect.succeed(
@@ -211,6 +228,8 @@ const readDocument = (source: string, value: unknown): Effect.Effect<ReadonlyArr
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       const field = (prefix + error.field).replace(/\.$/, "")
-      return Effect.fail(new InvalidInput({ field: field === "" ? source : `${source}: ${field}`, problem: error.message }))
+      return Effect.fail(
+        new InvalidInput({ field: field === "" ? source : `${source}: ${field}`, problem: error.message })
+      )
     }
   })

@@ -3,10 +3,19 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import { count, formatBytes, formatDuration, formatRate } from "./quantities.ts"
 import { Screen } from "./Screen.ts"
 import { truncate } from "./Style.ts"
+
+/** What has gone through. */
+export interface Moved {
+  readonly bytes: number
+  readonly tensors: number
+}
+
+export interface Summary extends Moved {
+  readonly seconds: number
+}
 
 export interface ProgressOptions {
   /** What is being done, in a word: `sending`. */
@@ -15,19 +24,6 @@ export interface ProgressOptions {
   readonly totalBytes?: number | undefined
   /** The tensors that are to come, where that is known. */
   readonly totalTensors?: number | undefined
-}
-
-export interface Progress {
-  /** So many bytes and tensors more have gone through. */
-  readonly add: (bytes: number, tensors: number) => void
-  /** What has gone through so far. */
-  readonly summary: Effect.Effect<Summary>
-}
-
-export interface Summary {
-  readonly bytes: number
-  readonly tensors: number
-  readonly seconds: number
 }
 
 const liveInterval = "100 millis"
@@ -45,24 +41,28 @@ export const bar = (fraction: number, columns: number = barColumns): string => {
 export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors }: Summary): string => {
   const { label, totalBytes, totalTensors } = options
   const rate = seconds > 0 ? bytes / seconds : 0
-  const tensorsDone =
-    totalTensors === undefined ? count(tensors, "tensor") : `${tensors}/${totalTensors} tensor${totalTensors === 1 ? "" : "s"}`
   const parts = [label]
+  const left = (share: number): string =>
+    share > 0 && share < 1 && seconds > 0 ? `${formatDuration((seconds / share) * (1 - share))} left` : ""
   if (totalBytes !== undefined && totalBytes > 0) {
-    const left = rate > 0 ? (totalBytes - bytes) / rate : undefined
+    // The wire carries a little more than the elements.
+    const moved = Math.min(bytes, totalBytes)
     parts.push(
-      bar(bytes / totalBytes),
-      `${formatBytes(bytes)}/${formatBytes(totalBytes)}`,
-      tensorsDone,
+      bar(moved / totalBytes),
+      `${formatBytes(moved)}/${formatBytes(totalBytes)}`,
       formatRate(rate),
-      left === undefined ? "" : `${formatDuration(left)} left`
+      left(moved / totalBytes)
+    )
+  } else if (totalTensors !== undefined && totalTensors > 0) {
+    parts.push(
+      bar(tensors / totalTensors),
+      `${tensors}/${count(totalTensors, "tensor")}`,
+      formatBytes(bytes),
+      formatRate(rate),
+      left(tensors / totalTensors)
     )
   } else {
-    if (totalTensors !== undefined && totalTensors > 0) parts.push(bar(tensors / totalTensors))
-    parts.push(formatBytes(bytes), tensorsDone, formatRate(rate))
-    if (totalTensors !== undefined && tensors > 0 && tensors < totalTensors) {
-      parts.push(`${formatDuration((seconds / tensors) * (totalTensors - tensors))} left`)
-    }
+    parts.push(formatBytes(bytes), formatRate(rate))
   }
   return parts.filter((part) => part !== "").join("  ")
 }
@@ -71,30 +71,30 @@ export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors
 export const summaryLine = ({ bytes, seconds, tensors }: Summary): string =>
   `${count(tensors, "tensor")}, ${formatBytes(bytes)} in ${formatDuration(seconds)}${seconds > 0 && bytes > 0 ? ` (${formatRate(bytes / seconds)})` : ""}`
 
-/** Shows progress until the scope closes. */
-export const showProgress = Effect.fnUntraced(function* (
-  options: ProgressOptions
-): Effect.fn.Return<Progress, never, Screen | Scope.Scope> {
-  const screen = yield* Screen
-  const started = yield* Clock.currentTimeMillis
-  let bytes = 0
-  let tensors = 0
-  const summary = Effect.map(Clock.currentTimeMillis, (now) => ({ bytes, tensors, seconds: (now - started) / 1000 }))
-  const show = Effect.flatMap(summary, (now) => {
-    const line = progressLine(options, now)
-    return screen.isLive ? screen.status(truncate(line, screen.err.columns - 1)) : screen.say(line)
-  })
-  if (screen.isLive) yield* Effect.addFinalizer(() => screen.status(""))
-  yield* show.pipe(
-    Effect.delay(screen.isLive ? liveInterval : plainInterval),
-    Effect.forever,
-    Effect.forkScoped
-  )
-  return {
-    add: (moreBytes, moreTensors) => {
-      bytes += moreBytes
-      tensors += moreTensors
-    },
-    summary
-  }
-})
+/** Runs an effect, shows its progress meanwhile, and gives the seconds that it took. */
+export const withProgress =
+  (options: ProgressOptions, moved: () => Moved) =>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<{ readonly value: A; readonly seconds: number }, E, R | Screen> =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const screen = yield* Screen
+        const started = yield* Clock.currentTimeMillis
+        const elapsed = Effect.map(Clock.currentTimeMillis, (now) => (now - started) / 1000)
+        const show = Effect.flatMap(elapsed, (seconds) => {
+          const line = progressLine(options, { ...moved(), seconds })
+          return screen.isLive ? screen.status(truncate(line, screen.err.columns - 1)) : screen.say(line)
+        })
+        if (screen.isLive) yield* Effect.addFinalizer(() => screen.status(""))
+        yield* Effect.forkScoped(
+          Effect.forever(
+            screen.isLive
+              ? Effect.andThen(show, Effect.sleep(liveInterval))
+              : Effect.andThen(Effect.sleep(plainInterval), show)
+          )
+        )
+        const value = yield* effect
+        return { value, seconds: yield* elapsed }
+      })
+    )

@@ -5,9 +5,9 @@
 import * as Cause from "effect/Cause"
 import type * as CliError from "effect/cli/CliError"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import { formatCondition } from "../../schema/Condition.ts"
 import { KpuError } from "../../schema/KpuError.ts"
-import * as Schema from "effect/Schema"
 import { CommandError } from "../CommandError.ts"
 import { exitCodeOf, exitCodes } from "../exitCodes.ts"
 import { type ErrorReport, outputVersion } from "./json.ts"
@@ -119,7 +119,10 @@ const describeCause = (cause: unknown): string =>
   cause instanceof Error ? `caused by: ${cause.stack ?? cause.message}` : `caused by: ${String(cause)}`
 
 /** The errors of a wrong command line. */
-export const usageBlock = (commandPath: ReadonlyArray<string>, errors: ReadonlyArray<CliError.NonShowHelpErrors>): ErrorBlock => ({
+export const usageBlock = (
+  commandPath: ReadonlyArray<string>,
+  errors: ReadonlyArray<CliError.NonShowHelpErrors>
+): ErrorBlock => ({
   error: "Usage",
   message: errors.map((error) => error.message).join("\n"),
   details: [],

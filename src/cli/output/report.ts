@@ -17,7 +17,8 @@ export interface Report {
 export const toYaml = (data: unknown): Effect.Effect<string> =>
   Effect.map(
     Effect.promise(() => import("yaml")),
-    ({ stringify }) => stringify(JSON.parse(JSON.stringify(data)), { lineWidth: 0, aliasDuplicateObjects: false }).trimEnd()
+    ({ stringify }) =>
+      stringify(JSON.parse(JSON.stringify(data)), { lineWidth: 0, aliasDuplicateObjects: false }).trimEnd()
   )
 
 /** Prints a result. */

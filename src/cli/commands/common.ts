@@ -1,0 +1,65 @@
+/** What several commands do. */
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as Compute from "../../Compute.ts"
+import { group, plural } from "../../schema/ComputeResource.ts"
+import { isReady } from "../../schema/Readiness.ts"
+import type { Handle, ReadyOptions } from "../../services/ComputeHandle.ts"
+import { dialOptions } from "../client.ts"
+import { globals } from "../globals.ts"
+import { type ActionResult, outputVersion } from "../output/json.ts"
+import { report } from "../output/report.ts"
+import { whileWaiting } from "../output/Waiting.ts"
+
+/** A Compute's name as kubectl's `-o name` writes it. */
+export const resourceName = (name: string): string => `${plural.slice(0, -1)}.${group}/${name}`
+
+/** The handle of a Compute that exists, dialled as the flags say. */
+export const attach = (name: string) =>
+  Effect.flatMap(globals, (flags) => Compute.attach(stripKind(name), dialOptions(flags)))
+
+/** `compute/x`, `computes/x` and `compute.compute.kpu.dev/x`, as `-o name` gives them, are `x`. */
+export const stripKind = (name: string): string => name.replace(/^computes?(\.compute\.kpu\.dev)?\//, "")
+
+/** Waits until it serves, and connects. */
+export const ready = (compute: Handle, options?: ReadyOptions) =>
+  Effect.gen(function* () {
+    const waiting = compute.ready(options).pipe(whileWaiting(`waiting for compute/${compute.name} to be ready`))
+    // That what is ready is ready is no news.
+    return yield* isReady(yield* compute.resource)
+      ? Effect.provideService(waiting, References.MinimumLogLevel, "Warn")
+      : waiting
+  })
+
+export const actionResult = (
+  action: ActionResult["action"],
+  compute: { readonly namespace: string; readonly name: string; readonly uid?: string | undefined }
+): ActionResult => ({
+  apiVersion: outputVersion,
+  kind: "ActionResult",
+  action,
+  compute: { namespace: compute.namespace, name: compute.name, uid: compute.uid }
+})
+
+/** Reports what was done to Computes: one document for one of them, a list for several. */
+export const reportActions = (results: ReadonlyArray<ActionResult>) =>
+  report({
+    text: results.map(({ action, compute }) => `compute/${compute.name} ${action}`).join("\n"),
+    names: results.map(({ compute }) => resourceName(compute.name)).join("\n"),
+    data: results.length === 1 ? results[0] : { apiVersion: outputVersion, kind: "ActionResultList", items: results }
+  })
+
+/**
+ * Does the same to several Computes, at most so many at once, each in a scope of its own; reports those that it was done
+ * to even where another fails, whose error is the command's.
+ */
+export const forEachName = <E, R>(
+  names: ReadonlyArray<string>,
+  body: (name: string) => Effect.Effect<ActionResult, E, R>
+) =>
+  Effect.gen(function* () {
+    const exits = yield* Effect.forEach(names, (name) => Effect.exit(Effect.scoped(body(name))), { concurrency: 8 })
+    const done = exits.flatMap((exit) => (exit._tag === "Success" ? [exit.value] : []))
+    if (done.length > 0) yield* reportActions(done)
+    for (const exit of exits) if (exit._tag === "Failure") return yield* Effect.failCause(exit.cause)
+  })

@@ -1,0 +1,50 @@
+/** `kpu delete`: deletes Computes. */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import { Namespace } from "../../services/Namespace.ts"
+import { withClient } from "../client.ts"
+import { computeNames, duration, orUndefined } from "../input/flags.ts"
+import { whileWaiting } from "../output/Waiting.ts"
+import { actionResult, attach, forEachName, stripKind } from "./common.ts"
+
+const isAbsent = (error: { readonly _tag: string; readonly reason?: unknown }): boolean =>
+  error._tag === "KubernetesError" && (error.reason as { readonly _tag?: string } | undefined)?._tag === "NotFound"
+
+export const deleteCommand = Command.make(
+  "delete",
+  {
+    names: computeNames,
+    gracePeriod: duration("grace-period").pipe(
+      Flag.withDescription("What the deletion gives the Pod to end (30s by default)"),
+      orUndefined
+    ),
+    ignoreNotFound: Flag.Boolean("ignore-not-found").pipe(
+      Flag.withDescription("Count a Compute that is not there as deleted"),
+      Flag.withDefault(false)
+    )
+  },
+  ({ gracePeriod, ignoreNotFound, names }) =>
+    forEachName(names, (name) =>
+      Effect.gen(function* () {
+        const compute = yield* attach(name)
+        const { uid } = (yield* compute.resource).metadata
+        yield* compute.delete({ gracePeriod }).pipe(whileWaiting(`deleting compute/${compute.name}`))
+        return actionResult("deleted", { ...compute, uid })
+      }).pipe(
+        Effect.catchIf(
+          (error) => ignoreNotFound && isAbsent(error),
+          () =>
+            Effect.map(Namespace, (namespace) =>
+              actionResult("deleted", { namespace: namespace.name, name: stripKind(name) })
+            )
+        )
+      )
+    ).pipe(withClient)
+).pipe(
+  Command.withDescription("Delete Computes, and wait until they are gone"),
+  Command.withExamples([
+    { command: "kpu delete my-compute", description: "Delete one" },
+    { command: "kpu get -o name | xargs kpu delete", description: "Delete all of the namespace" }
+  ])
+)

@@ -1,0 +1,96 @@
+/** `kpu inspect`: what is in files of tensors. Needs no cluster. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { InvalidInput } from "../../schema/KpuError.ts"
+import { openTensors } from "../files/formats.ts"
+import { nameOfFile } from "../files/outgoing.ts"
+import { writeFileAtomic } from "../input/AtomicFile.ts"
+import { orUndefined } from "../input/flags.ts"
+import { outputVersion } from "../output/json.ts"
+import { count, formatBytes } from "../output/quantities.ts"
+import { report } from "../output/report.ts"
+import { Screen } from "../output/Screen.ts"
+import { formatShown, look, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
+import { only } from "./transfers.ts"
+
+export const inspect = Command.make(
+  "inspect",
+  {
+    files: Argument.String("file").pipe(
+      Argument.withDescription("Files of tensors (.pt, .npy, .safetensors); - is standard input"),
+      Argument.atLeast(1)
+    ),
+    only,
+    statistics: Flag.Boolean("stats").pipe(
+      Flag.withDescription(
+        "Read the elements and tell how they are spread (the default); without, only what the file's head says"
+      ),
+      Flag.withDefault(true)
+    ),
+    plot: Flag.String("plot").pipe(
+      Flag.withMetavar("file.svg"),
+      Flag.withDescription("Draw the tensors' histograms into an SVG file"),
+      orUndefined
+    )
+  },
+  Effect.fnUntraced(function* ({ files, only, plot, statistics }) {
+    const screen = yield* Screen
+    if (plot !== undefined && !statistics) {
+      return yield* new InvalidInput({ field: "--plot", problem: "needs the elements; leave out --no-stats" })
+    }
+    const wanted = only === undefined ? undefined : new Set(only)
+    const shown: Array<Shown> = []
+    for (const path of files) {
+      const file = yield* openTensors(path)
+      const named = (name: string) => (name === "" ? nameOfFile(path) : name)
+      const isWanted = (name: string) => wanted === undefined || wanted.has(name)
+      if (!statistics) {
+        for (const { byteLength, dtype, name, shape } of file.infos) {
+          if (isWanted(named(name))) shown.push({ name: named(name), file: path, dtype, shape, bytes: byteLength })
+        }
+        continue
+      }
+      yield* file.readAll.pipe(
+        Stream.rechunk(1),
+        Stream.runForEach(([name, tensor]) =>
+          Effect.sync(() => {
+            if (isWanted(named(name))) shown.push(look(named(name), tensor, { file: path, statistics: true }))
+          })
+        )
+      )
+    }
+    const missing = only?.find((name) => !shown.some((item) => item.name === name))
+    if (missing !== undefined) {
+      return yield* new InvalidInput({
+        field: "--name",
+        problem: `there is no tensor ${JSON.stringify(missing)} in ${files.join(", ")}`
+      })
+    }
+    if (plot !== undefined) {
+      yield* writeFileAtomic(plot, [new TextEncoder().encode(plotOf(shown))])
+      yield* screen.say(`plot written to ${plot}`)
+    }
+    const total = shown.reduce((sum, { bytes }) => sum + bytes, 0)
+    const text: Array<string> = []
+    for (const path of files) {
+      const own = shown.filter(({ file }) => file === path)
+      if (files.length > 1) text.push(screen.out.style.dim(`${path}:`))
+      text.push(...own.map((item) => formatShown(item, screen.out.style)))
+    }
+    if (shown.length !== 1) text.push(`${count(shown.length, "tensor")}, ${formatBytes(total)}`)
+    yield* report({
+      text: text.join("\n"),
+      names: shown.map(({ name }) => name).join("\n"),
+      data: { apiVersion: outputVersion, kind: "TensorSummaryList", items: shown.map(summaryOf) }
+    })
+  }, Effect.scoped)
+).pipe(
+  Command.withDescription("Show what is in files of tensors: names, dtypes, shapes, and how the elements are spread"),
+  Command.withExamples([
+    { command: "kpu inspect model.pt", description: "Every tensor of a state dict" },
+    { command: "kpu inspect a.npy b.npy --plot histograms.svg", description: "Two arrays, drawn" }
+  ])
+)
