@@ -5,6 +5,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { KubeConfig } from "../../src/KubeConfig.ts"
+import { Cluster } from "../../src/local/Cluster.ts"
+import { configOf, cluster as localCluster } from "../../src/local/layers.ts"
 import type * as KubeConfigService from "../../src/services/KubeConfig.ts"
 import * as ApiClient from "../kit/ApiClient.ts"
 import * as Controller from "../kit/Controller.ts"
@@ -19,6 +21,8 @@ export class World extends Context.Service<
     readonly client: ApiClient.ApiClient
     /** A namespace of a fresh name. */
     readonly namespace: Effect.Effect<string>
+    /** A resource version whose history the server has forgotten. */
+    readonly forgotten: Effect.Effect<string>
   }
 >()("effect-kpu/test/World") {}
 
@@ -32,7 +36,31 @@ export const real: Layer.Layer<World> = Layer.effect(
     return {
       config: KubeConfig.layerOptions({ server: server.url, token: server.token, caData: server.caData }),
       client: yield* ApiClient.make(target),
-      namespace: server.namespace
+      namespace: server.namespace,
+      // the server's own start was later
+      forgotten: Effect.succeed("1")
     }
   })
 ).pipe(Layer.provide(KubeApiServer.layerWith({})))
+
+/** The embedded cluster. */
+export const embedded: Layer.Layer<World> = Layer.effect(
+  World,
+  Effect.gen(function* () {
+    const cluster = yield* Cluster
+    let count = 0
+    return {
+      config: configOf(cluster),
+      client: yield* ApiClient.make(cluster),
+      namespace: Effect.sync(() => {
+        count += 1
+        cluster.addNamespace(`test-${count}`)
+        return `test-${count}`
+      }),
+      forgotten: Effect.sync(() => {
+        cluster.compact()
+        return "1"
+      })
+    }
+  })
+).pipe(Layer.provide(Layer.orDie(localCluster({}))))

@@ -415,6 +415,18 @@ export const kubernetesContract = (world: Layer.Layer<World>): void => {
         assert.deepStrictEqual(yield* Fiber.join(fiber), [])
       }))
 
+    test("a watch from a version whose history is forgotten ends with 410", (namespace) =>
+      Effect.gen(function* () {
+        const api = yield* ComputeApi
+        yield* api.apply({ namespace, name: "past", spec: { image: "a" } })
+        const resourceVersion = yield* (yield* World).forgotten
+        const reason = yield* reasonOf(
+          api.watch({ namespace, resourceVersion, timeoutSeconds: 10 }).pipe(Stream.runDrain)
+        )
+        assert.strictEqual(reason._tag, "Rejected")
+        if (reason._tag === "Rejected") assert.strictEqual(reason.status, 410)
+      }))
+
     test("observing shows the absence, each state, and the deletion with the last state", (namespace) =>
       Effect.gen(function* () {
         const api = yield* ComputeApi
