@@ -6,7 +6,7 @@ import { root } from "./kit/peers.ts"
 const src = join(root, "src")
 
 /** The rooms from the ground up: a room imports from itself and from those before it. */
-const rooms = ["schema", "torch", "services", "layers", "public", "local", "cli", "index"] as const
+const rooms = ["schema", "torch", "services", "layers", "public", "local", "promise", "cli", "index"] as const
 type Room = (typeof rooms)[number]
 
 const roomOf = (file: string): Room => {
@@ -14,6 +14,7 @@ const roomOf = (file: string): Room => {
   if (path === "index.ts") return "index"
   // The public face of the embedded cluster belongs to it.
   if (path === "LocalCluster.ts") return "local"
+  if (path === "promise.ts") return "promise"
   const folder = path.split("/")[0]!
   return path.includes("/") ? (folder as Room) : "public"
 }
@@ -39,6 +40,10 @@ describe("the structure", () => {
   it("is read at all", () => {
     assert.isAbove(files.length, 50)
     assert.isAbove(edges.length, 200)
+    assert.deepStrictEqual(
+      files.filter((file) => !rooms.includes(roomOf(file))),
+      []
+    )
   })
 
   it("lets imports go one way: schema, torch, services, layers, public modules, local, command", () => {
