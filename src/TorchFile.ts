@@ -24,12 +24,12 @@
  * ```
  */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { DType } from "./schema/DType.ts"
-import { InvalidInput, TensorDecodeError } from "./schema/KpuError.ts"
+import { InvalidInput, type TensorDecodeError } from "./schema/KpuError.ts"
 import { isTensor, type Tensor } from "./schema/Tensor.ts"
 import { ArchiveWriter, record, streamHeadRecords } from "./torch/ArchiveWriter.ts"
 import { crc32 } from "./torch/Crc32.ts"
@@ -47,6 +47,7 @@ import { checkTensor, type EncodedFile, encodeDict, encodeList, encodeOne } from
 import { extentOf, materialize } from "./torch/Layout.ts"
 import { type NamedTensors, namedTensors, type PlainValue } from "./torch/NamedTensors.ts"
 import { Pickler } from "./torch/Pickler.ts"
+import { attempt, memorySource, openSource, type Source, writePieces, writing } from "./torch/Source.ts"
 import { type TensorRef, unpickle } from "./torch/Unpickler.ts"
 import { makeWork, quote, refuse, type Work } from "./torch/Work.ts"
 import {
@@ -82,26 +83,11 @@ export interface TorchFile<E = PlatformError.PlatformError> {
   readonly readAll: Stream.Stream<readonly [name: string, tensor: Tensor], TensorDecodeError | E>
 }
 
-/** Bytes to read from: a file, or memory. */
-interface Source<E> {
-  readonly size: number
-  readonly read: (offset: number, length: number) => Effect.Effect<Uint8Array, E | TensorDecodeError>
-}
-
 /** The largest directory that is read into memory: that of a hundred thousand records is a tenth of it. */
 const maxDirectoryBytes = 64 * 2 ** 20
 
 /** "little" or "big", and some room for an error to show what else it is. */
 const maxOrderBytes = 64
-
-const attempt = <A>(step: () => A): Effect.Effect<A, TensorDecodeError> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(step())
-    } catch (error) {
-      return error instanceof TensorDecodeError ? Effect.fail(error) : Effect.die(error)
-    }
-  })
 
 const fromSource = <E>(
   source: Source<E>,
@@ -197,45 +183,6 @@ const describeAll = (found: NamedTensors, archive: Archive): ReadonlyMap<string,
   return info
 }
 
-// One call to the system takes at most 2 GiB.
-const callSlice = 256 * 2 ** 20
-
-const writePieces = (
-  file: FileSystem.File,
-  pieces: Iterable<Uint8Array>
-): Effect.Effect<void, PlatformError.PlatformError> =>
-  Effect.gen(function* () {
-    for (const piece of pieces) {
-      for (let at = 0; at < piece.byteLength; at += callSlice) {
-        yield* file.writeAll(piece.subarray(at, at + callSlice))
-      }
-    }
-  })
-
-const fileSource = (file: FileSystem.File, size: number): Source<PlatformError.PlatformError> => ({
-  size,
-  read: (offset, length) =>
-    Effect.gen(function* () {
-      const bytes = yield* Effect.try({
-        try: () => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length),
-        catch: () => new TensorDecodeError({ where: "the file", problem: `${length} bytes of it do not fit in memory` })
-      })
-      for (let at = 0; at < length; ) {
-        const read = yield* file.read(bytes.subarray(at, Math.min(at + callSlice, length)), {
-          position: BigInt(offset + at)
-        })
-        if (read === 0) {
-          return yield* new TensorDecodeError({
-            where: `byte ${offset + at} of the file`,
-            problem: "is gone: it was cut"
-          })
-        }
-        at += read
-      }
-      return bytes
-    })
-})
-
 /**
  * Opens a file. It is closed with the scope.
  *
@@ -245,12 +192,7 @@ export const open = (
   path: string,
   options?: DecodeOptions
 ): Effect.Effect<TorchFile, TensorDecodeError | PlatformError.PlatformError, FileSystem.FileSystem | Scope.Scope> =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const file = yield* fs.open(path)
-    const { size } = yield* file.stat
-    return yield* fromSource(fileSource(file, Number(size)), options)
-  })
+  Effect.flatMap(openSource(path), (source) => fromSource(source, options))
 
 /**
  * A file whose bytes are in memory already. Contiguous tensors are views of them.
@@ -260,14 +202,7 @@ export const open = (
 export const fromBytes = (
   bytes: Uint8Array,
   options?: DecodeOptions
-): Effect.Effect<TorchFile<never>, TensorDecodeError> =>
-  fromSource<never>(
-    {
-      size: bytes.byteLength,
-      read: (offset, length) => Effect.sync(() => bytes.subarray(offset, offset + length))
-    },
-    options
-  )
+): Effect.Effect<TorchFile<never>, TensorDecodeError> => fromSource(memorySource(bytes), options)
 
 /** What can be written: one tensor, a list of tensors, or tensors by name. */
 export type Tensors = Tensor | ReadonlyArray<Tensor> | ReadonlyMap<string, Tensor> | { readonly [name: string]: Tensor }
@@ -304,20 +239,6 @@ export const toBytes = (tensors: Tensors): Effect.Effect<Uint8Array, InvalidInpu
       at += piece.byteLength
     }
     return out
-  })
-
-/** Runs `body` on a new file that takes the place of `path` when it is whole, and is removed if it never is. */
-const writing = <E, R>(
-  path: string,
-  body: (file: FileSystem.File) => Effect.Effect<void, E, R>
-): Effect.Effect<void, E | PlatformError.PlatformError, R | FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const partial = `${path}.${globalThis.crypto.randomUUID()}.partial`
-    yield* Effect.scoped(Effect.flatMap(fs.open(partial, { flag: "wx" }), body)).pipe(
-      Effect.andThen(fs.rename(partial, path)),
-      Effect.onError(() => Effect.ignore(fs.remove(partial, { force: true })))
-    )
   })
 
 /**

@@ -3,6 +3,8 @@
  */
 export * as Compute from "./Compute.ts"
 export { Endpoint } from "./Endpoint.ts"
+export * as Npy from "./formats/Npy.ts"
+export * as Safetensors from "./formats/Safetensors.ts"
 export { GrpcChannel } from "./GrpcChannel.ts"
 export { Kpu } from "./Kpu.ts"
 export { KubeConfig } from "./KubeConfig.ts"
