@@ -112,14 +112,17 @@ try {
       : ["wrong.ts should have been refused with TS2322: the declarations check nothing"]
   )
 
+  // Bun has a stand-in for undici that lacks what the Kubernetes client needs: the parts without it are promised there.
   const runtimes = [
-    [`Node ${process.versions.node}`, process.execPath],
-    [`Node ${tools.versionOf("node")}`, tools.bin("node")],
-    [`Bun ${tools.versionOf("bun")}`, tools.bin("bun")]
+    [`Node ${pin("node")}`, join(root, "node_modules", ".bin", "node"), ["parts.js", "main.js"]],
+    [`Node ${tools.versionOf("node")}`, tools.bin("node"), ["parts.js", "main.js"]],
+    [`Bun ${tools.versionOf("bun")}`, tools.bin("bun"), ["parts.js"]]
   ]
-  for (const [title, command] of runtimes) {
-    const run = attempt(command, ["out/main.js"], { cwd: fresh, timeout: 300_000 })
-    report(`${title} runs it`, run.problems, run.output.split("\n").at(-1))
+  for (const [title, command, programs] of runtimes) {
+    for (const program of programs) {
+      const run = attempt(command, [join("out", program)], { cwd: fresh, timeout: 300_000 })
+      report(`${title} runs ${program}`, run.problems, run.output.split("\n").at(-1))
+    }
     report(`${title}: importing does nothing else`, attempt(command, ["quiet.mjs"], { cwd: fresh }).problems)
   }
 
@@ -132,6 +135,8 @@ try {
   }
   const permissive = new Set([
     "MIT",
+    "PSF-2.0",
+    "Unlicense",
     "ISC",
     "Apache-2.0",
     "BSD-2-Clause",
