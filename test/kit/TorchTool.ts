@@ -107,6 +107,10 @@ export interface Shape {
     pairs: ReadonlyArray<readonly [string, string]>,
     options?: { readonly weightsOnly?: boolean | undefined }
   ) => Effect.Effect<ReadonlyArray<Compared>>
+  /** What `torch.load` makes of files, saved again by `torch.save`. */
+  readonly resave: (
+    files: ReadonlyArray<string>
+  ) => Effect.Effect<ReadonlyArray<{ readonly file: string } | { readonly skipped: string }>>
 }
 
 /** Starts the tool on one of the two PyTorchs. */
@@ -140,7 +144,8 @@ export const make = (peer: "pytorch" | "pytorch113"): Effect.Effect<Shape, never
       make: (cases) => ask({ op: "make", folder, cases }),
       makeSpecial: (kinds) => ask({ op: "make_special", folder, kinds }),
       dump: (files, options) => ask({ op: "dump", folder, files, weights_only: options?.weightsOnly ?? true }),
-      equal: (pairs, options) => ask({ op: "equal", pairs, weights_only: options?.weightsOnly ?? true })
+      equal: (pairs, options) => ask({ op: "equal", pairs, weights_only: options?.weightsOnly ?? true }),
+      resave: (files) => ask({ op: "resave", files })
     }
   })
 

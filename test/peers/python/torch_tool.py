@@ -16,6 +16,8 @@ It runs on PyTorch 1.13 and 2.9 alike; what a version lacks (a dtype, a layout) 
     -> [{"file", "tensors": [{"name", "dtype", "shape", "bytes", "requires_grad", "parameter", "contiguous", "storage"}]}]
 {"op": "equal", "pairs": [[A, B]], "weights_only"?: true}
     -> [{"equal", "bits", "why"?}]: `bits` compares dtype, shape and every bit of the elements; `equal` is torch.equal
+{"op": "resave", "files": [...], "weights_only"?: true}
+    -> [{"file"}]: what torch.load makes of each file, saved again by torch.save; or {"skipped"} for what this version lacks
 """
 
 import collections
@@ -286,11 +288,23 @@ def equal(request):
     return answers
 
 
+def resave(request):
+    answers = []
+    for path in request["files"]:
+        again = path[: -len(".pt")] + ".again.pt"
+        try:
+            torch.save(load(path, request), again)
+            answers.append({"file": again})
+        except Exception as error:
+            answers.append({"skipped": f"PyTorch {torch.__version__}: {error}".splitlines()[0]})
+    return answers
+
+
 def version(request):
     return {"torch": torch.__version__, "python": sys.version.split()[0]}
 
 
-OPERATIONS = {"version": version, "make": make, "make_special": make_special, "dump": dump, "equal": equal}
+OPERATIONS = {"version": version, "make": make, "make_special": make_special, "dump": dump, "equal": equal, "resave": resave}
 
 for line in sys.stdin:
     try:
