@@ -38,6 +38,8 @@ export interface ClusterOptions {
   readonly controller?: boolean | undefined
   /** Bytes of a chunk that the tensor servers send; 1 MiB by default. */
   readonly chunkSize?: number | undefined
+  /** Bytes of the largest message that they accept; gRPC's default of 4 MiB, which the real servers have, by default. */
+  readonly maxMessageBytes?: number | undefined
   /** How many past changes a watch can go on from; 10,000 by default. */
   readonly watchWindow?: number | undefined
   /** Between the bookmarks of a watch; one minute by default, as the real server's. */
@@ -153,17 +155,21 @@ export const start = Effect.fn("LocalCluster.start")(function* (options: Cluster
   store.put(customResourceDefinitions.plural, definitionObject())
   store.compact()
   const computes = Computes.make(store)
-  const chunkSize = options.chunkSize ?? 1024 * 1024
+  const tensors = {
+    host,
+    chunkSize: options.chunkSize ?? 1024 * 1024,
+    maxMessageBytes: options.maxMessageBytes ?? 4 * 1024 * 1024
+  }
 
   const startServer = async (port: number) => {
     // The tensor server brings the encoder with it: loaded when the first Compute starts.
     const TensorServer = await import("./TensorServer.ts")
     try {
-      return await TensorServer.start({ host, port, chunkSize })
+      return await TensorServer.start({ ...tensors, port })
     } catch (error) {
       if (port === 0) throw error
       // Its former port has been taken: the next one is as good.
-      return TensorServer.start({ host, port: 0, chunkSize })
+      return TensorServer.start({ ...tensors, port: 0 })
     }
   }
 

@@ -7,7 +7,7 @@
  */
 import * as Http2 from "node:http2"
 import type { AddressInfo } from "node:net"
-import { GrpcFailure, refuse, UNAVAILABLE, UNIMPLEMENTED } from "./GrpcServer.ts"
+import { GrpcFailure, refuse, sessionOptions, UNAVAILABLE, UNIMPLEMENTED, widen } from "./GrpcServer.ts"
 
 export interface GatewayOptions {
   readonly host: string
@@ -21,8 +21,6 @@ export interface Gateway {
   readonly close: () => Promise<void>
 }
 
-/** Within what a loopback socket holds: see `GrpcServer`. */
-const WINDOW = 1024 * 1024
 /** Headers of one connection, which do not go on to the next. */
 const hopByHop = new Set(["host", "connection", "te", "http2-settings"])
 
@@ -39,10 +37,8 @@ export const start = async (options: GatewayOptions): Promise<Gateway> => {
   const upstream = (port: number): Http2.ClientHttp2Session => {
     const open = upstreams.get(port)
     if (open !== undefined && !open.closed && !open.destroyed) return open
-    const session = Http2.connect(`http://127.0.0.1:${port}`, {
-      settings: { initialWindowSize: WINDOW, maxFrameSize: 1024 * 1024 }
-    })
-    session.on("connect", () => session.setLocalWindowSize(WINDOW))
+    const session = Http2.connect(`http://127.0.0.1:${port}`, sessionOptions)
+    session.on("connect", () => widen(session))
     session.on("error", () => {})
     session.on("close", () => {
       if (upstreams.get(port) === session) upstreams.delete(port)
@@ -91,12 +87,12 @@ export const start = async (options: GatewayOptions): Promise<Gateway> => {
     else refuse(stream, new GrpcFailure(UNAVAILABLE, "upstream connect error or disconnect/reset before headers"))
   }
 
-  const server = Http2.createServer({ settings: { initialWindowSize: WINDOW, maxFrameSize: 1024 * 1024 } })
+  const server = Http2.createServer(sessionOptions)
   server.on("session", (session) => {
     sessions.add(session)
     session.on("close", () => sessions.delete(session))
     session.on("error", () => {})
-    session.setLocalWindowSize(WINDOW)
+    widen(session)
   })
   server.on("sessionError", () => {})
   server.on("stream", (stream, headers) => {

@@ -17,7 +17,8 @@ export class GrpcFailure extends Error {
   }
 }
 
-export const INVALID_ARGUMENT = 3
+const CANCELLED = 1
+const RESOURCE_EXHAUSTED = 8
 export const UNIMPLEMENTED = 12
 export const INTERNAL = 13
 export const UNAVAILABLE = 14
@@ -49,6 +50,18 @@ export interface GrpcServer {
  * ever. A client whose writes always fit goes on reading.
  */
 const WINDOW = 1024 * 1024
+
+/**
+ * For both ends of every session. Node cuts streams off with ENHANCE_YOUR_CALM when 10 MB wait in one session, which a
+ * few chunks of several streams are; the windows bound what waits.
+ */
+export const sessionOptions = {
+  settings: { initialWindowSize: WINDOW, maxFrameSize: 1024 * 1024 },
+  maxSessionMemory: 1024
+} as const
+
+/** Opens the window of a whole session as wide as that of a stream. */
+export const widen = (session: Http2.Http2Session): void => session.setLocalWindowSize(WINDOW)
 
 /** Percent-encoding as gRPC writes `grpc-message`. */
 const encodeMessage = (message: string) =>
@@ -96,7 +109,10 @@ async function* messagesOf(stream: Http2.ServerHttp2Stream, maxBytes: number): A
         if (prefix[0] !== 0) throw new GrpcFailure(UNIMPLEMENTED, "compressed messages are not supported")
         needed = prefix.readUInt32BE(1)
         if (needed > maxBytes) {
-          throw new GrpcFailure(8, `Received message larger than max (${needed} vs. ${maxBytes})`)
+          throw new GrpcFailure(
+            RESOURCE_EXHAUSTED,
+            `SERVER: Received message larger than max (${needed} vs. ${maxBytes})`
+          )
         }
       }
       if (size < needed) break
@@ -128,7 +144,7 @@ const writeTo =
       pieces.reduce((sum, piece) => sum + piece.length, 0),
       1
     )
-    if (stream.destroyed) throw new GrpcFailure(1, "the client has gone")
+    if (stream.destroyed) throw new GrpcFailure(CANCELLED, "the client has gone")
     let room = stream.write(prefix)
     for (const piece of pieces) room = stream.write(piece)
     if (!room) await drained(stream)
@@ -167,12 +183,12 @@ const listen = (server: Http2.Http2Server, host: string, port: number): Promise<
 
 export const start = async (options: GrpcServerOptions): Promise<GrpcServer> => {
   const sessions = new Set<Http2.ServerHttp2Session>()
-  const server = Http2.createServer({ settings: { initialWindowSize: WINDOW, maxFrameSize: 1024 * 1024 } })
+  const server = Http2.createServer(sessionOptions)
   server.on("session", (session) => {
     sessions.add(session)
     session.on("close", () => sessions.delete(session))
     session.on("error", () => {})
-    session.setLocalWindowSize(WINDOW)
+    widen(session)
   })
   server.on("stream", (stream, headers) => {
     stream.on("error", () => {})

@@ -2,30 +2,40 @@
  * The tensor server of one Compute: takes tensors, sends noise of the requested shape, and echoes what is streamed
  * through it under the id `processed_<id>`, writing while it reads.
  *
- * Chunks are echoed as they come: the server holds one of them, never a tensor.
+ * Chunks are echoed as they come: the server holds one of them, never a tensor. (The real one echoes a tensor when it is
+ * whole; on the wire that differs in the order of chunks of tensors that interleave.)
  */
 import { randomUUID } from "node:crypto"
 import { TensorChunk, TensorRequest, TensorResponse } from "../schema/generated/kpu/torch/service.ts"
+import type { Tensor } from "../schema/Tensor.ts"
 import { randn } from "../schema/TensorRandom.ts"
-import { encodeWhole } from "../torch/Encoder.ts"
+import { Assembler } from "../torch/Assembler.ts"
+import { chunkTensor } from "../torch/Chunker.ts"
+import { decodePayload } from "../torch/Payloads.ts"
 import * as GrpcServer from "./GrpcServer.ts"
 
 export interface TensorServerOptions {
   readonly host: string
   readonly port: number
   readonly chunkSize: number
+  /** Bytes of the largest message accepted. */
+  readonly maxMessageBytes: number
 }
 
 export type TensorServer = GrpcServer.GrpcServer
 
 const service = "/kpu.torch.Service"
 const none = new Uint8Array()
+/** Field 3, with a length. */
+const dataTag = 0x1a
 
-/** A chunk in two pieces, so that its data is written from where it lies. Protobuf's fields may come in any order. */
-const encodeChunk = (chunk: TensorChunk): readonly [Uint8Array, Uint8Array] => {
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** A chunk's message in pieces, so that its data is written from where it lies. Protobuf's fields may come in any order. */
+const encodeChunk = (chunk: Omit<TensorChunk, "data">, views: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> => {
   const head = TensorChunk.encode({ ...chunk, data: none })
-  if (chunk.data.length === 0) return [head.finish(), none]
-  return [head.uint32(0x1a).uint32(chunk.data.length).finish(), chunk.data]
+  const size = views.reduce((sum, view) => sum + view.length, 0)
+  return size === 0 ? [head.finish()] : [head.uint32(dataTag).uint32(size).finish(), ...views]
 }
 
 const decode = <T>(type: { readonly decode: (bytes: Uint8Array) => T }, bytes: Uint8Array): T => {
@@ -42,22 +52,25 @@ const shapeOf = (parameter: string | undefined): ReadonlyArray<number> => {
   return parts.every((part) => /^[+-]?\d+$/.test(part)) ? parts.map(Number) : [10, 10]
 }
 
+/**
+ * Reads each tensor, as the real server does. What is none, or does not fit together, is told in-band, at once: the
+ * answer may come before the client has sent all.
+ */
 const receiveTensors = async (call: GrpcServer.Call) => {
+  const assembler = new Assembler()
   const received: Array<string> = []
-  const open = new Map<string, Set<number>>()
   let failure: string | undefined
   for await (const message of call.messages) {
-    if (failure !== undefined) continue
+    const chunk = decode(TensorChunk, message)
     try {
-      const chunk = decode(TensorChunk, message)
-      const numbers = open.get(chunk.tensorId) ?? new Set()
-      open.set(chunk.tensorId, numbers.add(chunk.chunkNumber))
-      if (numbers.size === chunk.totalChunks) {
-        open.delete(chunk.tensorId)
-        received.push(chunk.tensorId)
+      const payload = assembler.push(chunk)
+      if (payload !== undefined) {
+        decodePayload(payload)
+        received.push(payload.tensorId)
       }
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error)
+      failure = wordsOf(error)
+      break
     }
   }
   await call.write(
@@ -69,39 +82,21 @@ const receiveTensors = async (call: GrpcServer.Call) => {
   )
 }
 
+const noise = (shape: ReadonlyArray<number>): Tensor => {
+  try {
+    return randn(shape)
+  } catch (error) {
+    throw new GrpcServer.GrpcFailure(GrpcServer.INTERNAL, `Error sending tensors: ${wordsOf(error)}`)
+  }
+}
+
 const sendTensors = (chunkSize: number) => async (call: GrpcServer.Call) => {
   for await (const message of call.messages) {
     const request = decode(TensorRequest, message)
     const shape = shapeOf(request.parameters["shape"])
     for (let i = 0; i < (request.count || 1); i++) {
-      let payload: Uint8Array
-      try {
-        payload = encodeWhole(randn(shape))
-      } catch (error) {
-        const words = error instanceof Error ? error.message : String(error)
-        throw new GrpcServer.GrpcFailure(GrpcServer.INTERNAL, `Error sending tensors: ${words}`)
-      }
-      const tensorId = randomUUID()
-      const totalChunks = Math.max(1, Math.ceil(payload.length / chunkSize))
-      for (let chunkNumber = 0; chunkNumber < totalChunks; chunkNumber++) {
-        await call.write(
-          ...encodeChunk({
-            tensorId,
-            chunkNumber,
-            data: payload.subarray(chunkNumber * chunkSize, (chunkNumber + 1) * chunkSize),
-            totalChunks,
-            isLast: chunkNumber === totalChunks - 1,
-            metadata:
-              chunkNumber > 0
-                ? {}
-                : {
-                    shape: `[${shape.join(", ")}]`,
-                    dtype: "torch.float32",
-                    device: "cpu",
-                    size_bytes: String(payload.length)
-                  }
-          })
-        )
+      for (const { views, ...chunk } of chunkTensor(noise(shape), { id: randomUUID(), chunkSize })) {
+        await call.write(...encodeChunk(chunk, views))
       }
     }
     return
@@ -110,16 +105,16 @@ const sendTensors = (chunkSize: number) => async (call: GrpcServer.Call) => {
 
 const streamTensors = async (call: GrpcServer.Call) => {
   for await (const message of call.messages) {
-    const chunk = decode(TensorChunk, message)
-    await call.write(...encodeChunk({ ...chunk, tensorId: `processed_${chunk.tensorId}` }))
+    const { data, ...chunk } = decode(TensorChunk, message)
+    await call.write(...encodeChunk({ ...chunk, tensorId: `processed_${chunk.tensorId}` }, [data]))
   }
 }
 
-export const start = ({ chunkSize, host, port }: TensorServerOptions): Promise<TensorServer> =>
+export const start = ({ chunkSize, host, maxMessageBytes, port }: TensorServerOptions): Promise<TensorServer> =>
   GrpcServer.start({
     host,
     port,
-    maxMessageBytes: 512 * 1024 * 1024,
+    maxMessageBytes,
     handlers: {
       [`${service}/ReceiveTensors`]: receiveTensors,
       [`${service}/SendTensors`]: sendTensors(chunkSize),
