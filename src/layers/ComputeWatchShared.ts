@@ -113,9 +113,10 @@ const make = Effect.fnUntraced(function* (options: LayerOptions) {
           Effect.flatMap((error) =>
             Effect.gen(function* () {
               shared.failure = error
+              // Who comes later finds a new watch, not this failure. Detached, as it may close the scope of this fiber;
+              // started at once, so that the map has forgotten it before anybody hears of the failure.
+              yield* Effect.forkDetach(RcMap.invalidate(watches, key), { startImmediately: true })
               for (const queue of shared.queues) yield* Queue.fail(queue, error)
-              // who comes later finds a new watch, not this failure; detached, as it may close the scope of this fiber
-              yield* Effect.forkDetach(RcMap.invalidate(watches, key))
             })
           ),
           Effect.forkScoped
