@@ -26,8 +26,8 @@ for (let layer = 2; layer < layers; layer++) {
 edges[layers] = 0
 for (let layer = 0; layer <= layers; layer++) heights[layer] = Math.exp(-0.5 * edges[layer]! * edges[layer]!)
 
-/** An endless source of 32-bit integers. */
-const xoshiro = (seed: number): (() => number) => {
+/** Four words of state from a seed, not all zero. */
+const seedState = (seed: number): Int32Array => {
   const words = new Uint32Array(new Float64Array([seed]).buffer)
   let state = (words[0]! ^ Math.imul(words[1]!, 0x9e3779b9)) | 0
   const splitmix = (): number => {
@@ -38,53 +38,73 @@ const xoshiro = (seed: number): (() => number) => {
     z = Math.imul(z, 0x735a2d97)
     return z ^ (z >>> 15)
   }
-  let a = splitmix()
-  let b = splitmix()
-  let c = splitmix()
-  let d = splitmix() | 1
-  return () => {
-    const sum = (a + d) | 0
-    const result = (((sum << 7) | (sum >>> 25)) + a) | 0
-    const t = b << 9
-    c ^= a
-    d ^= b
-    b ^= c
-    a ^= d
-    c ^= t
-    d = (d << 11) | (d >>> 21)
-    return result
+  return Int32Array.of(splitmix(), splitmix(), splitmix(), splitmix() | 1)
+}
+
+/** One step of the generator, for the draws outside of the hot loop. */
+const nextWord = (state: Int32Array): number => {
+  const a = state[0]!
+  const b = state[1]!
+  const c = state[2]! ^ a
+  const d = state[3]! ^ b
+  const sum = (a + state[3]!) | 0
+  state[0] = a ^ d
+  state[1] = b ^ c
+  state[2] = c ^ (b << 9)
+  state[3] = (d << 11) | (d >>> 21)
+  return (((sum << 7) | (sum >>> 25)) + a) | 0
+}
+
+const uniform = (state: Int32Array): number => ((nextWord(state) >>> 0) + 0.5) / 2 ** 32
+
+/** Beyond the last layer's edge. */
+const drawTail = (state: Int32Array): number => {
+  for (;;) {
+    const away = -Math.log(uniform(state)) / tail
+    const height = -Math.log(uniform(state))
+    if (height + height >= away * away) return tail + away
   }
 }
 
 const fillNormal = (out: Float32Array | Float64Array, seed: number): void => {
-  const next = xoshiro(seed)
-  const uniform = () => ((next() >>> 0) + 0.5) / 2 ** 32
-  for (let index = 0; index < out.length; index++) {
-    for (;;) {
-      const bits = next()
-      const layer = bits & (layers - 1)
-      // The upper 25 bits, signed: −1 … 1.
-      const x = ((bits >> 7) + 0.5) * 2 ** -24 * edges[layer]!
-      if (Math.abs(x) < edges[layer + 1]!) {
-        out[index] = x
-        break
-      }
-      if (layer === 0) {
-        let away: number
-        let height: number
-        do {
-          away = -Math.log(uniform()) / tail
-          height = -Math.log(uniform())
-        } while (height + height < away * away)
-        out[index] = x < 0 ? -tail - away : tail + away
-        break
-      }
-      const low = heights[layer]!
-      if (low + uniform() * (heights[layer + 1]! - low) < Math.exp(-0.5 * x * x)) {
-        out[index] = x
-        break
-      }
+  const state = seedState(seed)
+  // The state is kept in locals, the step written out: a call per number made it twice as slow.
+  let a = state[0]!
+  let b = state[1]!
+  let c = state[2]!
+  let d = state[3]!
+  for (let index = 0; index < out.length; ) {
+    const sum = (a + d) | 0
+    const bits = (((sum << 7) | (sum >>> 25)) + a) | 0
+    const shifted = b << 9
+    c ^= a
+    d ^= b
+    b ^= c
+    a ^= d
+    c ^= shifted
+    d = (d << 11) | (d >>> 21)
+    const layer = bits & (layers - 1)
+    // The upper 25 bits, signed: −1 … 1.
+    const x = ((bits >> 7) + 0.5) * 2 ** -24 * edges[layer]!
+    if (Math.abs(x) < edges[layer + 1]!) {
+      out[index++] = x
+      continue
     }
+    state[0] = a
+    state[1] = b
+    state[2] = c
+    state[3] = d
+    if (layer === 0) {
+      const far = drawTail(state)
+      out[index++] = x < 0 ? -far : far
+    } else {
+      const low = heights[layer]!
+      if (low + uniform(state) * (heights[layer + 1]! - low) < Math.exp(-0.5 * x * x)) out[index++] = x
+    }
+    a = state[0]!
+    b = state[1]!
+    c = state[2]!
+    d = state[3]!
   }
 }
 
