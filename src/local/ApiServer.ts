@@ -108,7 +108,10 @@ const answerText = (call: Call, code: number, text: string) => {
 const answerFailure = (call: Call, error: unknown) => {
   const failure = error instanceof ApiFailure ? error : internal(error instanceof Error ? error.message : String(error))
   const retry = failure.body.details?.retryAfterSeconds
-  answer(call, failure.code, failure.body, retry === undefined ? {} : { "retry-after": String(retry) })
+  answer(call, failure.code, failure.body, {
+    ...warningHeaders(failure.warnings),
+    ...(retry === undefined ? {} : { "retry-after": String(retry) })
+  })
 }
 
 /**

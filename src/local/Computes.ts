@@ -10,7 +10,7 @@ import { pathOf } from "./FieldSet.ts"
 import { equals, isArray, isObject, type Json, type JsonObject, normalizeObject, objectAt, stringAt } from "./Json.ts"
 import { apiVersionOf, computes, namespaces } from "./Resources.ts"
 import {
-  type ApiFailure,
+  ApiFailure,
   alreadyExists,
   badRequest,
   cannotFulfil,
@@ -104,6 +104,16 @@ const writeOf = (options: WriteOptions, subresource: Subresource): Write => ({
   time: timestamp()
 })
 
+const unreadable = (problem: string) =>
+  badRequest(
+    `${computes.kind} in version ${JSON.stringify(computes.version)} cannot be handled as a ${computes.kind}: ${problem}`
+  )
+
+const unpatchable = (patched: JsonObject, problem: string) => {
+  const message = `Invalid value: ${JSON.stringify(JSON.stringify(normalizeObject(patched)))}: ${problem}`
+  return invalid({ group: "", kind: "", plural: "" }, "", [{ reason: "FieldValueInvalid", message, field: "patch" }])
+}
+
 const checkType = (object: JsonObject, name: string) => {
   const given = stringAt(object, "apiVersion") ?? ""
   const kind = stringAt(object, "kind") ?? ""
@@ -115,11 +125,7 @@ const checkType = (object: JsonObject, name: string) => {
     throw invalid({ ...computes, kind }, name, [{ reason: "FieldValueInvalid", message, field: "kind" }])
   }
   const problem = metadataTypeProblem(object)
-  if (problem !== undefined) {
-    throw badRequest(
-      `${computes.kind} in version ${JSON.stringify(computes.version)} cannot be handled as a ${computes.kind}: ${problem}`
-    )
-  }
+  if (problem !== undefined) throw unreadable(problem)
 }
 
 /** Drops unknown fields; gives the warnings, or refuses, as the client asked. */
@@ -166,6 +172,16 @@ const isEmptyCollection = (value: Json | undefined): boolean =>
 const complete = (object: JsonObject, applied = false): JsonObject =>
   withoutEmptyMetadata(fillDefaults(applied ? object : dropNulls(object), schema) as JsonObject)
 
+/** A refusal carries the warnings too that came before it. */
+const warning = <A>(warnings: ReadonlyArray<string>, write: () => A): A => {
+  try {
+    return write()
+  } catch (error) {
+    if (error instanceof ApiFailure) error.warnings = warnings
+    throw error
+  }
+}
+
 const asNumber = (version: string) => (/^\d+$/.test(version) ? version : "0")
 
 export const make = (store: Store): Computes => {
@@ -178,11 +194,17 @@ export const make = (store: Store): Computes => {
     record: "applied" | ((object: JsonObject) => JsonObject)
   ): Written => {
     checkType(body, stringAt(metadataOf(body), "name") ?? "")
-    const [kept, warnings] = prune(body, options.fieldValidation, (problem) =>
-      badRequest(
-        `${computes.kind} in version ${JSON.stringify(computes.version)} cannot be handled as a ${computes.kind}: ${problem}`
-      )
-    )
+    const [kept, warnings] = prune(body, options.fieldValidation, unreadable)
+    return warning(warnings, () => createKept(namespace, kept, options, record, warnings))
+  }
+
+  const createKept = (
+    namespace: string,
+    kept: JsonObject,
+    options: WriteOptions,
+    record: "applied" | ((object: JsonObject) => JsonObject),
+    warnings: ReadonlyArray<string>
+  ): Written => {
     const given = metadataOf(kept)
     const inBody = stringAt(given, "namespace") ?? ""
     if (inBody !== "" && inBody !== namespace) {
@@ -294,68 +316,53 @@ export const make = (store: Store): Computes => {
     }
   }
 
+  /** A replacement says which version it replaces, and not another object's uid. */
+  const checkReplacement = (body: JsonObject, live: JsonObject, namespace: string, name: string) => {
+    const given = metadataOf(body)
+    if (asNumber(stringAt(given, "resourceVersion") ?? "") === "0") {
+      const message = "Invalid value: 0: must be specified for an update"
+      const cause = { reason: "FieldValueInvalid", message, field: "metadata.resourceVersion" }
+      throw invalid({ ...computes, kind: computes.plural }, name, [cause])
+    }
+    const uid = stringAt(given, "uid") ?? ""
+    const actual = stringAt(metadataOf(live), "uid") ?? ""
+    if (uid !== "" && uid !== actual) {
+      const key = `/registry/${computes.group}/${computes.plural}/${namespace}/${name}`
+      throw cannotFulfil(
+        computes,
+        computes.plural,
+        name,
+        `StorageError: invalid object, Code: 4, Key: ${key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${actual}`
+      )
+    }
+  }
+
   return {
     create: (namespace, body, options) =>
       create(namespace, body, options, (object) => recordUpdate({}, object, schema, writeOf(options, undefined))),
 
     update: (namespace, name, subresource, kind, change, options) => {
       const live = liveOf(namespace, name)
+      if (kind === "patch" && live === undefined) throw notFound(computes, name)
       const body = change(live ?? {})
-      if (kind === "put") {
-        checkType(body, name)
-        checkIdentity(body, namespace, name)
-      }
-      if (live === undefined) throw notFound(computes, name)
-      if (kind === "patch") {
-        checkType(body, name)
-        checkIdentity(body, namespace, name)
-        checkUid(body, live, name)
-      } else {
-        const given = metadataOf(body)
-        const version = asNumber(stringAt(given, "resourceVersion") ?? "")
-        if (version === "0") {
-          throw invalid({ ...computes, kind: computes.plural }, name, [
-            {
-              reason: "FieldValueInvalid",
-              message: "Invalid value: 0: must be specified for an update",
-              field: "metadata.resourceVersion"
-            }
-          ])
-        }
-        const uid = stringAt(given, "uid") ?? ""
-        const actual = stringAt(metadataOf(live), "uid") ?? ""
-        if (uid !== "" && uid !== actual) {
-          throw cannotFulfil(
-            computes,
-            computes.plural,
-            name,
-            `StorageError: invalid object, Code: 4, Key: /registry/${computes.group}/${computes.plural}/${namespace}/${name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${actual}`
-          )
-        }
-      }
-      checkVersion(body, live, name)
+      checkType(body, name)
       const [kept, warnings] = prune(body, options.fieldValidation, (problem) =>
-        kind === "put"
-          ? badRequest(
-              `${computes.kind} in version ${JSON.stringify(computes.version)} cannot be handled as a ${computes.kind}: ${problem}`
-            )
-          : invalid({ group: "", kind: "", plural: "" }, "", [
-              {
-                reason: "FieldValueInvalid",
-                message: `Invalid value: ${JSON.stringify(JSON.stringify(normalizeObject(body)))}: ${problem}`,
-                field: "patch"
-              }
-            ])
+        kind === "put" ? unreadable(problem) : unpatchable(body, problem)
       )
-      const given = metadataOf(kept)["managedFields"]
-      const desired = complete({ ...kept, apiVersion, kind: computes.kind })
-      const recorded = recordUpdate(
-        live,
-        given === undefined ? desired : withMetadata(desired, { managedFields: given }),
-        schema,
-        writeOf(options, subresource)
-      )
-      return replace(live, recorded, subresource, warnings, options.dryRun)
+      return warning(warnings, () => {
+        checkIdentity(body, namespace, name)
+        if (live === undefined) throw notFound(computes, name)
+        if (kind === "patch") checkUid(body, live, name)
+        else checkReplacement(body, live, namespace, name)
+        checkVersion(body, live, name)
+        const recorded = recordUpdate(
+          live,
+          complete({ ...kept, apiVersion, kind: computes.kind }),
+          schema,
+          writeOf(options, subresource)
+        )
+        return replace(live, recorded, subresource, warnings, options.dryRun)
+      })
     },
 
     apply: (namespace, name, subresource, body, options) => {

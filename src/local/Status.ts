@@ -34,6 +34,8 @@ export interface Status {
 export class ApiFailure extends Error {
   readonly code: number
   readonly body: Status
+  /** For the client's `Warning` headers: what was amiss beside the reason of the refusal. */
+  warnings: ReadonlyArray<string> = []
   constructor(code: number, reason: string | undefined, message: string, details?: Details) {
     super(message)
     this.code = code

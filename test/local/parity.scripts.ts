@@ -95,7 +95,13 @@ export const scripts: { readonly [title: string]: ReadonlyArray<Step> } = {
     apply("b", { spec: { suspend: false } }, theirs()),
     apply("b", {}, theirs()),
     get("a"),
-    get("b")
+    get("b"),
+    apply("c", { spec: { labels: { a: "x" } } }, mine()),
+    apply("c", { spec: {} }, theirs()),
+    apply("c", { spec: { labels: {} } }, mine()),
+    apply("c", { spec: { image: "i", labels: { a: "x" } } }, mine()),
+    apply("c", { spec: { image: "i", labels: {} } }, mine()),
+    get("c")
   ],
   "keeps items in order when list-maps merge": [
     apply("a", { spec: { env: ["A", "B", "C", "D"].map((name) => ({ name, value: "1" })) } }, mine()),
@@ -217,7 +223,14 @@ export const scripts: { readonly [title: string]: ReadonlyArray<Step> } = {
     merge("a?fieldValidation=Strict", { spec: { foo: 1 } }),
     put("a?fieldValidation=Strict", object("a", { spec: { foo: 1 } }, { resourceVersion: "{rv}" })),
     put("a", object("a", { spec: { foo: 1 } }, { resourceVersion: "{rv}" })),
-    get("a")
+    get("a"),
+    // Refused for another reason: the warnings come all the same.
+    post(object("a", { spec: { foo: 1 } })),
+    post(object("1", { spec: { foo: 1 } })),
+    merge("a", { spec: { foo: 1, image: 1 } }),
+    merge("a", { metadata: { resourceVersion: "1" }, spec: { foo: 1 } }),
+    put("a", object("a", { spec: { foo: 1 } })),
+    put("nope", object("nope", { spec: { foo: 1 } }))
   ],
   replaces: [
     post(object("a", { spec })),
