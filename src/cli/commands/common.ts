@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import * as Compute from "../../Compute.ts"
-import { group, plural } from "../../schema/ComputeResource.ts"
+import { group, kind, plural } from "../../schema/ComputeResource.ts"
+import { NotReady } from "../../schema/KpuError.ts"
 import { isReady } from "../../schema/Readiness.ts"
 import type { Handle, ReadyOptions } from "../../services/ComputeHandle.ts"
 import { dialOptions } from "../client.ts"
@@ -29,6 +30,17 @@ export const ready = (compute: Handle, options?: ReadyOptions) =>
     return yield* isReady(yield* compute.resource)
       ? Effect.provideService(waiting, References.MinimumLogLevel, "Warn")
       : waiting
+  })
+
+/** `ready`, for a command that has tensors to move now: a suspended Compute is not waited for. */
+export const serving = (compute: Handle, options?: ReadyOptions) =>
+  Effect.gen(function* () {
+    const { spec } = yield* compute.resource
+    if (spec?.suspend === true) {
+      const resource = { kind, namespace: compute.namespace, name: compute.name }
+      return yield* new NotReady({ resource, problem: "it is suspended" })
+    }
+    yield* ready(compute, options)
   })
 
 export const actionResult = (

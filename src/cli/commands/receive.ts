@@ -7,7 +7,7 @@ import { InvalidInput } from "../../schema/KpuError.ts"
 import { TransferMeter, withClient } from "../client.ts"
 import { computeName, record, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
-import { attach, ready } from "./common.ts"
+import { attach, serving } from "./common.ts"
 import { incomingFlags, makeReceiver, reportTransfer } from "./transfers.ts"
 
 export const receive = Command.make(
@@ -27,7 +27,7 @@ export const receive = Command.make(
     const meter = yield* TransferMeter
     const receiver = yield* makeReceiver({ out, format, show, plot, named: false, expected: count })
     const compute = yield* attach(name)
-    yield* ready(compute, { timeout })
+    yield* serving(compute, { timeout })
     const { seconds } = yield* compute.receiveTensors({ count, parameters }).pipe(
       Stream.runForEach((tensor) => receiver.add(`${compute.name}-${receiver.moved().tensors}`, tensor)),
       withProgress({ label: "receiving", totalTensors: count }, () => ({

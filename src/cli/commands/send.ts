@@ -9,7 +9,7 @@ import { TransferMeter, withClient } from "../client.ts"
 import { outgoing } from "../files/outgoing.ts"
 import { computeName, orUndefined, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
-import { attach, ready } from "./common.ts"
+import { attach, serving } from "./common.ts"
 import { reportTransfer } from "./transfers.ts"
 
 export const fileArguments = Argument.String("file").pipe(
@@ -30,7 +30,7 @@ export const send = Command.make(
     const meter = yield* TransferMeter
     const { tensors, totalBytes, totalTensors } = yield* outgoing(files)
     const compute = yield* attach(name)
-    yield* ready(compute, { timeout })
+    yield* serving(compute, { timeout })
     let bytes = 0
     let sent = 0
     const { seconds, value: receipt } = yield* compute

@@ -7,7 +7,7 @@ import { TransferMeter, withClient } from "../client.ts"
 import { outgoing } from "../files/outgoing.ts"
 import { computeName, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
-import { attach, ready } from "./common.ts"
+import { attach, serving } from "./common.ts"
 import { chunkSize, fileArguments } from "./send.ts"
 import { incomingFlags, makeReceiver, reportTransfer } from "./transfers.ts"
 
@@ -22,7 +22,7 @@ export const stream = Command.make(
     const { tensors, totalBytes, totalTensors } = yield* outgoing(files)
     const receiver = yield* makeReceiver({ out, format, show, plot, named: true, expected: totalTensors })
     const compute = yield* attach(name)
-    yield* ready(compute, { timeout })
+    yield* serving(compute, { timeout })
     const names = new Map<string, string>()
     let bytes = 0
     let sent = 0

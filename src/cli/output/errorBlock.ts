@@ -60,7 +60,9 @@ const adviceFor = (error: KpuError): string | undefined => {
     case "ComputeFailed":
       return `see its state: kpu describe ${error.resource.name}`
     case "NotReady":
-      return "wait for it first: kpu wait NAME"
+      return error.problem.includes("suspended")
+        ? `kpu resume ${error.resource.name}`
+        : `wait for it first: kpu wait ${error.resource.name}`
     case "GrpcError":
       return error.code === "UNAVAILABLE" || error.errno !== undefined
         ? "from outside the cluster use --gateway, or kubectl port-forward with --host localhost; kpu doctor NAME looks closer"

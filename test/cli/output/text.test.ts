@@ -1,0 +1,95 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { expandArguments } from "../../../src/cli/input/arguments.ts"
+import { parseDuration } from "../../../src/cli/input/durations.ts"
+import { bar, progressLine, summaryLine } from "../../../src/cli/output/Progress.ts"
+import { formatAge, formatBytes, formatDuration, formatNumber } from "../../../src/cli/output/quantities.ts"
+import { coloured, truncate, unstyled, width } from "../../../src/cli/output/Style.ts"
+import { formatTable } from "../../../src/cli/output/table.ts"
+
+describe("text", () => {
+  it("shows bytes, durations, ages and numbers as people read them", () => {
+    assert.deepStrictEqual([0, 512, 1536, 1024 ** 2 * 200].map(formatBytes), ["0 B", "512 B", "1.5 KiB", "200 MiB"])
+    assert.deepStrictEqual([0.44, 12, 200, 7500, 100_000].map(formatDuration), ["0.4s", "12s", "3m20s", "2h5m", "1d3h"])
+    const now = Date.parse("2026-01-02T00:00:00Z")
+    assert.strictEqual(formatAge("2026-01-01T00:00:00Z", now), "24h")
+    assert.strictEqual(formatAge("2026-01-03T00:00:00Z", now), "0s")
+    assert.strictEqual(formatAge(undefined, now), "<unknown>")
+    assert.deepStrictEqual([1, 1 / 3, 1e300, Number.NaN].map(formatNumber), ["1", "0.333333", "1e+300", "NaN"])
+  })
+
+  it("lines a table up, colours or not, without spaces at its ends", () => {
+    const text = formatTable(
+      ["NAME", "STATUS"],
+      [
+        [coloured.bold("a"), "Ready"],
+        ["long-name", ""]
+      ]
+    )
+    assert.deepStrictEqual(unstyled(text).split("\n"), ["NAME        STATUS", "a           Ready", "long-name"])
+  })
+
+  it.effect.prop("cuts to a width and never beyond it", [Schema.String, Schema.Int], ([text, n]) =>
+    Effect.sync(() => {
+      const columns = Math.abs(n) % 100
+      assert.isAtMost(width(truncate(text, columns)), Math.max(columns, 0))
+    })
+  )
+
+  it("reads durations as kubectl writes them", () => {
+    const millis = (text: string) => {
+      const value = parseDuration(text)
+      return value === undefined ? undefined : Duration.toMillis(value)
+    }
+    assert.deepStrictEqual(
+      ["300s", "5m", "1h30m", "250ms", "1.5", "0"].map(millis),
+      [300_000, 300_000, 5_400_000, 250, 1500, 0]
+    )
+    for (const bad of ["", "-1s", "5x", "s", "1 m", "1m5", "NaN"]) assert.strictEqual(millis(bad), undefined, bad)
+  })
+
+  it("takes short flags with their value attached, and leaves what follows -- alone", () => {
+    assert.deepStrictEqual(expandArguments(["get", "-nteam", "-ojson", "-w", "-o=yaml", "--", "-nx"]), [
+      "get",
+      "-n=team",
+      "-o=json",
+      "-w",
+      "-o=yaml",
+      "--",
+      "-nx"
+    ])
+  })
+})
+
+describe("progress", () => {
+  it("shows bar, rate and time left where the whole is known", () => {
+    const line = progressLine(
+      { label: "sending", totalBytes: 4 * 1024 ** 2 },
+      { bytes: 1024 ** 2, tensors: 0, seconds: 2 }
+    )
+    assert.strictEqual(line, "sending  [######..................]  25%  1.0 MiB/4.0 MiB  512 KiB/s  6.0s left")
+  })
+
+  it("never passes the whole: the wire carries a little more than the elements", () => {
+    const line = progressLine({ label: "sending", totalBytes: 1000 }, { bytes: 1400, tensors: 1, seconds: 1 })
+    assert.include(line, "100%")
+    assert.notInclude(line, "left")
+  })
+
+  it("counts tensors where bytes are not known", () => {
+    const line = progressLine({ label: "receiving", totalTensors: 4 }, { bytes: 2048, tensors: 1, seconds: 1 })
+    assert.strictEqual(line, "receiving  [######..................]  25%  1/4 tensors  2.0 KiB  2.0 KiB/s  3.0s left")
+  })
+
+  it("says nothing that is not so at the start", () => {
+    const line = progressLine({ label: "sending", totalBytes: 10 }, { bytes: 0, tensors: 0, seconds: 0 })
+    assert.notMatch(line, /NaN|Infinity|left/)
+    assert.strictEqual(summaryLine({ bytes: 0, tensors: 0, seconds: 0 }), "0 tensors, 0 B in 0.0s")
+  })
+
+  it.effect.prop("draws a bar of one width for any share", [Schema.Finite], ([share]) =>
+    Effect.sync(() => assert.strictEqual(bar(share).length, bar(0).length))
+  )
+})
