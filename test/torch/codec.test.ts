@@ -11,6 +11,7 @@ import { encodeTensor } from "../../src/torch/Encoder.ts"
 import { decodePayload } from "../../src/torch/Payloads.ts"
 import { makeWork } from "../../src/torch/Work.ts"
 import { findEnd, readDirectory } from "../../src/torch/ZipReader.ts"
+import { tensorPickle, tensorRecords, wholePickle, zip } from "../kit/Archive.ts"
 
 describe("files of tensors", () => {
   it.effect.prop(
@@ -96,6 +97,20 @@ describe("files of tensors", () => {
       assert.strictEqual(work.allocated, 0)
       assert.strictEqual(Tensor.toTypedArray(tensor).buffer, bytes.buffer)
     }
+  })
+
+  it("received on a stream are views of their payload, unless that is mostly something else", () => {
+    const receive = (shape: ReadonlyArray<number>) => {
+      const numel = 100_000
+      const pickled = wholePickle(tensorPickle({ numel, shape, strides: [1] }))
+      const bytes = zip(tensorRecords(pickled, new Uint8Array(numel * 4)))
+      const tensor = decodePayload({ tensorId: "a", metadata: {}, bytes })
+      assert.strictEqual(tensor.data.byteLength, shape[0]! * 4)
+      return tensor.data.buffer === bytes.buffer
+    }
+    assert.isTrue(receive([100_000]))
+    assert.isTrue(receive([50_000]))
+    assert.isFalse(receive([10]))
   })
 
   it.effect("tell of a bit that has flipped, unless they are not asked to", () =>
