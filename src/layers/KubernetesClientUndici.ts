@@ -18,6 +18,7 @@ import type * as Undici from "@effect/platform-node/Undici"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
+import type { HttpClientError } from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
@@ -76,7 +77,7 @@ const retries = (request: KubernetesRequest) =>
 interface Clients {
   readonly certificate: Credentials["certificate"]
   readonly requests: HttpClient.HttpClient
-  readonly watches: HttpClient.HttpClient
+  readonly watches: HttpClient.HttpClient.With<HttpClientError, Scope.Scope>
 }
 
 const sameCertificate = (a: Credentials["certificate"], b: Credentials["certificate"]): boolean =>
@@ -116,7 +117,7 @@ const make = Effect.gen(function* () {
     const clients: Clients = {
       certificate,
       requests: yield* makeClient(tls, maxConnections),
-      watches: yield* makeClient(tls, null)
+      watches: HttpClient.withScope(yield* makeClient(tls, null))
     }
     return clients
   })
@@ -137,28 +138,35 @@ const make = Effect.gen(function* () {
   const asked = (request: KubernetesRequest): Asked => ({ verb: request.verb, resource: request.resource, config })
 
   const toHttp = (request: KubernetesRequest, credentials: Credentials) => {
-    const query = Object.entries(request.query ?? {}).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined
-    )
-    let http = HttpClientRequest.make(request.method)(config.server + request.path, {
-      urlParams: query,
-      headers: { accept: "application/json", "user-agent": "effect-kpu" }
-    })
-    if (credentials.authorization !== undefined) {
-      http = HttpClientRequest.setHeader(http, "authorization", Redacted.value(credentials.authorization))
+    const query = new URLSearchParams()
+    for (const [name, value] of Object.entries(request.query ?? {})) {
+      if (value !== undefined) query.append(name, value)
     }
+    const suffix = query.size === 0 ? "" : `?${query}`
+    const headers: Record<string, string> = { accept: "application/json", "user-agent": "effect-kpu" }
+    if (credentials.authorization !== undefined) {
+      headers["authorization"] = Redacted.value(credentials.authorization)
+    }
+    const http = HttpClientRequest.make(request.method)(config.server + request.path + suffix, { headers })
     return request.body === undefined
       ? http
       : HttpClientRequest.bodyText(http, JSON.stringify(request.body.content), request.body.contentType)
   }
 
-  /** The answer's head; its connection lives as long as the scope. */
-  const open = Effect.fnUntraced(function* (request: KubernetesRequest, kind: "requests" | "watches") {
+  /** The answer's head. A watch's connection lives as long as the scope; a request's is given back with its body. */
+  const open = Effect.fnUntraced(function* <R>(
+    request: KubernetesRequest,
+    execute: (
+      clients: Clients
+    ) => (http: HttpClientRequest.HttpClientRequest) => Effect.Effect<HttpClientResponse, HttpClientError, R>
+  ) {
     const credentials = yield* config.credentials
-    const client = HttpClient.withScope((yield* clientsFor(credentials.certificate))[kind])
-    return yield* client
-      .execute(toHttp(request, credentials))
-      .pipe(Effect.mapError((error) => fromTransport(asked(request), error.reason.cause ?? error)))
+    const clients = yield* clientsFor(credentials.certificate)
+    return yield* execute(clients)(toHttp(request, credentials)).pipe(
+      // the span of the request is this layer's own; a second one, with the same times, costs as much as the request
+      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
+      Effect.mapError((error) => fromTransport(asked(request), error.reason.cause ?? error))
+    )
   })
 
   const readText = (request: KubernetesRequest, response: HttpClientResponse) =>
@@ -186,14 +194,14 @@ const make = Effect.gen(function* () {
 
   const once = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
     Effect.gen(function* () {
-      const response = yield* open(request, "requests")
+      const response = yield* open(request, ({ requests }) => requests.execute)
       if (!isSuccess(response)) return yield* refusal(request, response)
       const text = yield* readText(request, response)
       return yield* Effect.try({
         try: () => JSON.parse(text) as unknown,
         catch: () => badResponse(asked(request), response.status, text, "something that is not JSON")
       })
-    }).pipe(Effect.scoped)
+    })
 
   const bounded = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
     Effect.suspend(() => {
@@ -230,7 +238,7 @@ const make = Effect.gen(function* () {
       Effect.gen(function* () {
         yield* config.credentials
         const response = yield* renewing(
-          open(request, "watches").pipe(
+          open(request, ({ watches }) => watches.execute).pipe(
             Effect.flatMap((response) => (isSuccess(response) ? Effect.succeed(response) : refusal(request, response))),
             Effect.timeoutOrElse({
               duration: timeouts.request,
