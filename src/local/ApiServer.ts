@@ -220,11 +220,19 @@ interface Target {
   readonly subresource: string | undefined
 }
 
+const decodePart = (part: string): string => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw badRequest(`invalid URL escape in ${JSON.stringify(part)}`)
+  }
+}
+
 const targetOf = (path: string): Target | undefined => {
   for (const resource of stored) {
     const root = `${rootOf(resource)}/`
     if (!path.startsWith(root)) continue
-    const parts = path.slice(root.length).split("/").map(decodeURIComponent)
+    const parts = path.slice(root.length).split("/").map(decodePart)
     if (parts[0] === "namespaces" && resource.namespaced && parts.length >= 3 && parts[2] === resource.plural) {
       const [, namespace, , name, subresource, ...more] = parts
       if (more.length === 0) return { resource, namespace, name, subresource }
@@ -518,29 +526,31 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
     return document === undefined ? answerText(call, 404, "404 page not found\n") : answer(call, 200, document)
   }
 
-  const server = Http.createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://localhost")
+  const callOf = (request: Http.IncomingMessage, response: Http.ServerResponse): Call => {
+    const [path = "/", query = ""] = (request.url ?? "/").split("?", 2)
+    const parameters = new URLSearchParams(query)
     const agent = request.headers["user-agent"] ?? ""
-    const call: Call = {
+    return {
       request,
       response,
       method: request.method ?? "GET",
-      path: url.pathname,
-      query: url.searchParams,
+      path,
+      query: parameters,
       accept: String(request.headers["accept"] ?? ""),
-      pretty: /^(curl|Wget|Mozilla)/.test(agent) || ["1", "true"].includes(url.searchParams.get("pretty") ?? "")
+      pretty: /^(curl|Wget|Mozilla)/.test(agent) || ["1", "true"].includes(parameters.get("pretty") ?? "")
     }
-    // A body that nobody reads would hold up the next request on its connection.
-    const finish = () => request.resume()
-    try {
+  }
+
+  const server = Http.createServer((request, response) => {
+    const call = callOf(request, response)
+    const work = async () => {
       authenticate(request, options.token)
-      Promise.resolve(handle(call, (server.address() as AddressInfo).port))
-        .catch((error) => answerFailure(call, error))
-        .finally(finish)
-    } catch (error) {
-      answerFailure(call, error)
-      finish()
+      await handle(call, (server.address() as AddressInfo).port)
     }
+    work()
+      .catch((error) => answerFailure(call, error))
+      // A body that nobody reads would hold up the next request on its connection.
+      .finally(() => request.resume())
   })
   server.keepAliveTimeout = 30_000
   server.requestTimeout = 0

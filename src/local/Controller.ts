@@ -6,6 +6,7 @@
  * server; the status may be told late (`statusDelay`), as the real operator's is, so that clients which believe a stale
  * `Ready` are found out.
  */
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
@@ -100,11 +101,13 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const run = yield* FiberMap.runtime(fibers)()
 
     const stopServer = (key: string) =>
-      Effect.promise(async () => {
-        const server = servers.get(key)
-        servers.delete(key)
-        await server?.close()
-      })
+      Effect.uninterruptible(
+        Effect.promise(async () => {
+          const server = servers.get(key)
+          servers.delete(key)
+          await server?.close()
+        })
+      )
 
     /** Writes the conditions, keeping the times of those that stay as they are. */
     const tell = (object: JsonObject, told: ReadonlyArray<Condition>) =>
@@ -114,15 +117,11 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         if (live === undefined || uidOf(live) !== uidOf(object)) return
         const now = timestamp()
         const before = conditionsOf(live)
-        const kept = before.filter((old) => !told.some(({ type }) => type === old["type"]))
-        const conditions = [
-          ...told.map((condition) => {
-            const old = before.find((one) => one["type"] === condition.type)
-            const lastTransitionTime = old?.["status"] === condition.status ? old["lastTransitionTime"] : now
-            return { ...condition, lastTransitionTime }
-          }),
-          ...kept
-        ]
+        const conditions = told.map((condition) => {
+          const old = before.find((one) => one["type"] === condition.type)
+          const lastTransitionTime = old?.["status"] === condition.status ? old["lastTransitionTime"] : now
+          return { ...condition, lastTransitionTime }
+        })
         computes.apply(
           namespace,
           name,
@@ -176,7 +175,15 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const start = (key: string, work: Effect.Effect<void>) => {
       const lock = locks.get(key) ?? Semaphore.makeUnsafe(1)
       locks.set(key, lock)
-      run(key, Effect.yieldNow.pipe(Effect.andThen(lock.withPermits(1)(work))), { propagateInterruption: false })
+      const guarded = Effect.yieldNow.pipe(
+        Effect.andThen(lock.withPermits(1)(work)),
+        Effect.catchCause((cause) =>
+          Cause.hasInterruptsOnly(cause)
+            ? Effect.failCause(cause)
+            : Effect.logError(`The embedded operator failed on Compute ${key}`, cause)
+        )
+      )
+      run(key, guarded, { propagateInterruption: false })
     }
 
     const reconcile = (object: JsonObject) => {
@@ -190,6 +197,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       const { name, namespace } = placeOf(object)
       const key = keyOf(namespace, name)
       generations.delete(key)
+      ports.delete(key)
       Pods.remove(store, namespace, name)
       start(key, stopServer(key))
     }

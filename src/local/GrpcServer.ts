@@ -145,8 +145,11 @@ const writeTo =
       1
     )
     if (stream.destroyed) throw new GrpcFailure(CANCELLED, "the client has gone")
+    // Together, so that a message is a few frames and not as many as it has pieces.
+    stream.cork()
     let room = stream.write(prefix)
     for (const piece of pieces) room = stream.write(piece)
+    stream.uncork()
     if (!room) await drained(stream)
   }
 

@@ -120,6 +120,9 @@ export interface WatchSettings {
   readonly defaultTimeoutSeconds: () => number
 }
 
+/** Node's timers hold no more. */
+const MAX_DELAY = 2 ** 31 - 1
+
 /** Starts a watch: calls `send` for each event, then `end`; gives the way to stop it. Throws what HTTP should say. */
 export const watch = (
   store: Store,
@@ -192,11 +195,16 @@ export const watch = (
     // A version from the future: what comes before it is not told.
     if (from === undefined || change.revision > from || initial || started >= from) relay(change)
   })
-  const bookmarks = takesBookmarks ? setInterval(() => send(bookmark(false)), settings.bookmarkMillis) : undefined
-  const timeout = setTimeout(() => {
-    stop()
-    end()
-  }, timeoutSeconds * 1000)
+  const bookmarks = takesBookmarks
+    ? setInterval(() => send(bookmark(false)), Math.min(settings.bookmarkMillis, MAX_DELAY))
+    : undefined
+  const timeout = setTimeout(
+    () => {
+      stop()
+      end()
+    },
+    Math.min(timeoutSeconds * 1000, MAX_DELAY)
+  )
   const stop = () => {
     unsubscribe()
     clearInterval(bookmarks)
