@@ -6,7 +6,18 @@ import { root } from "./kit/peers.ts"
 const src = join(root, "src")
 
 /** The rooms from the ground up: a room imports from itself and from those before it. */
-const rooms = ["schema", "torch", "services", "layers", "public", "local", "promise", "cli", "index"] as const
+const rooms = [
+  "schema",
+  "torch",
+  "formats",
+  "services",
+  "layers",
+  "public",
+  "local",
+  "promise",
+  "cli",
+  "index"
+] as const
 type Room = (typeof rooms)[number]
 
 const roomOf = (file: string): Room => {
@@ -46,7 +57,7 @@ describe("the structure", () => {
     )
   })
 
-  it("lets imports go one way: schema, torch, services, layers, public modules, local, command", () => {
+  it("lets imports go one way: schema, torch, formats, services, layers, public modules, local, command", () => {
     const upwards = edges.filter(({ from, to }) => rooms.indexOf(roomOf(to)) > rooms.indexOf(roomOf(from)))
     assert.deepStrictEqual(upwards.map(show), [])
   })
@@ -56,7 +67,7 @@ describe("the structure", () => {
       .filter((file) => ["schema", "torch"].includes(roomOf(file)))
       .flatMap((file) => importsOf(file).map((specifier) => ({ file, specifier })))
       .filter(({ specifier }) =>
-        /^effect\/(Layer|Context|http|process)|^node:(fs|http|net|child_process)/.test(specifier)
+        /^effect\/(Layer|Context|FileSystem|http|process)|^node:(fs|http|net|child_process)/.test(specifier)
       )
     assert.deepStrictEqual(
       effects.map(({ file, specifier }) => `${relative(src, file)} imports ${specifier}`),

@@ -17,9 +17,9 @@ import type { Tensor } from "../schema/Tensor.ts"
 import { type DecodeOptions, defaultMaxTensorBytes } from "../torch/Decoder.ts"
 import { extentOf, materialize } from "../torch/Layout.ts"
 import { contiguousStrides } from "../torch/Pickler.ts"
-import { attempt } from "../torch/Source.ts"
 import { maxRank, StorageRef, TensorRef } from "../torch/Unpickler.ts"
 import { makeWork, quote, refuse } from "../torch/Work.ts"
+import { attempt } from "./Source.ts"
 
 const codes: { readonly [D in DType]?: string } = {
   float64: "f8",

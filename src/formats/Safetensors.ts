@@ -26,9 +26,9 @@ import * as Stream from "effect/Stream"
 import { type DType, dtypeInfo } from "../schema/DType.ts"
 import { InvalidInput, type TensorDecodeError } from "../schema/KpuError.ts"
 import { isTensor, make, type Tensor } from "../schema/Tensor.ts"
-import { attempt, memorySource, openSource, type Source, writePieces, writing } from "../torch/Source.ts"
 import { maxRank } from "../torch/Unpickler.ts"
 import { quote, refuse } from "../torch/Work.ts"
+import { attempt, memorySource, openSource, type Source, writePieces, writing } from "./Source.ts"
 
 const codes: { readonly [D in DType]?: string } = {
   float64: "F64",
