@@ -103,7 +103,9 @@ class Service(service_pb2_grpc.ServiceServicer):
             event("ended" if state["finished"] else "cancelled", call=call, method=method)
             state["over"].set()
 
-        context.add_callback(ended)
+        # A call that was cancelled before its handler came here has no callbacks any more.
+        if not context.add_callback(ended):
+            ended()
         return state
 
     def _sent_all(self, state):
