@@ -6,11 +6,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { GrpcChannel } from "../../src/GrpcChannel.ts"
 import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
-import { TensorClient, type TensorConnection } from "../../src/services/TensorClient.ts"
+import { type ScopedTensor, TensorClient, type TensorConnection } from "../../src/services/TensorClient.ts"
 import { Tensor } from "../../src/Tensor.ts"
 import { type Client, expectEqual, memoryOf, shapeOf, type Task } from "./Client.ts"
 
-export const make = (transport: "http2" | "grpc-js"): Client => {
+export const make = (transport: "http2" | "grpc-js", reused = false): Client => {
   const channel = transport === "http2" ? GrpcChannel.layerHttp2 : GrpcChannel.layerGrpcJs
   const scope = Effect.runSync(Scope.make())
   let connection: Promise<TensorConnection> | undefined
@@ -41,6 +41,19 @@ export const make = (transport: "http2" | "grpc-js"): Client => {
     )
     expectEqual("bytes received", received, task.bytes * task.count)
   }
+  const drainScoped = async (task: Task, stream: Stream.Stream<ScopedTensor, unknown>): Promise<void> => {
+    let received = 0
+    await Effect.runPromise(
+      Stream.runForEach(stream, (scoped) =>
+        Effect.scoped(
+          Effect.map(scoped, (tensor) => {
+            received += tensor.data.byteLength
+          })
+        )
+      )
+    )
+    expectEqual("bytes received", received, task.bytes * task.count)
+  }
   return {
     send: async (task) => {
       const { sendTensors } = await connect(task)
@@ -48,12 +61,16 @@ export const make = (transport: "http2" | "grpc-js"): Client => {
       expectEqual("tensors at the server", receipt.receivedTensorIds.length, task.count)
     },
     receive: async (task) => {
-      const { receiveTensors } = await connect(task)
-      await drain(task, receiveTensors({ count: task.count, parameters: { shape: shapeOf(task.bytes) } }))
+      const connection = await connect(task)
+      const request = { count: task.count, parameters: { shape: shapeOf(task.bytes) } }
+      if (reused) await drainScoped(task, connection.receiveTensorsScoped(request))
+      else await drain(task, connection.receiveTensors(request))
     },
     stream: async (task) => {
-      const { streamTensors } = await connect(task)
-      await drain(task, streamTensors(tensors(task), { chunkSize: task.chunkSize }))
+      const connection = await connect(task)
+      const options = { chunkSize: task.chunkSize }
+      if (reused) await drainScoped(task, connection.streamTensorsScoped(tensors(task), options))
+      else await drain(task, connection.streamTensors(tensors(task), options))
     },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }

@@ -98,7 +98,8 @@ export const make = (kind: "plain" | "tuned"): Client => {
     client ??= new grpc.Client(`${task.host}:${task.port}`, grpc.credentials.createInsecure(), options)
     return client
   }
-  const assembler = (task: Task) => (kind === "plain" ? new JoiningAssembler(task.bytes) : new CopyingAssembler(task.bytes))
+  const assembler = (task: Task) =>
+    kind === "plain" ? new JoiningAssembler(task.bytes) : new CopyingAssembler(task.bytes)
   const writeAll = async (call: grpc.ClientWritableStream<TensorChunk>, task: Task): Promise<void> => {
     const tensor = Tensor.make({ dtype: "float32", shape: [task.bytes / 4], data: memoryOf(task.bytes) })
     for (let i = 0; i < task.count; i++) {

@@ -16,21 +16,23 @@ import { kind } from "../schema/ComputeResource.ts"
 import { TensorRequest, TensorResponse } from "../schema/generated/kpu/torch/service.ts"
 import { GrpcError, InvalidInput, SendRejected, TensorDecodeError, TensorLimitError } from "../schema/KpuError.ts"
 import { SendReceipt } from "../schema/SendReceipt.ts"
+import type { Tensor } from "../schema/Tensor.ts"
 import { type CallEvents, type CallStatus, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
 import {
   type ConnectOptions,
   type OutgoingTensors,
   type ReceiveError,
   type ReceiveRequest,
+  type ScopedTensor,
   type SendError,
   type SendOptions,
   type StreamOptions,
   TensorClient,
-  type TensorConnection,
-  type TensorMessage
+  type TensorConnection
 } from "../services/TensorClient.ts"
+import { TensorMemory } from "./internal/tensorMemory.ts"
 import { type Checked, checkOptions } from "./internal/tensorOptions.ts"
-import { Receiving } from "./internal/tensorReceiving.ts"
+import { asItIs, type Finish, Receiving } from "./internal/tensorReceiving.ts"
 import { checkTensors, type Sending, startSending } from "./internal/tensorSending.ts"
 
 const service = "kpu.torch.Service"
@@ -38,7 +40,12 @@ const service = "kpu.torch.Service"
 /** The largest answer to a send: thousands of ids. */
 const maxResponseBytes = 16 * 2 ** 20
 
-const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOptions): TensorConnection => {
+const connectionOf = (
+  connection: GrpcConnection,
+  { name, namespace }: ConnectOptions,
+  memory: TensorMemory
+): TensorConnection => {
+  const scoped = scopedIn(memory)
   const resource = { kind, namespace, name }
   const metadata = { "compute-id": `${namespace}/${name}` }
 
@@ -146,12 +153,12 @@ const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOp
       )
     }).pipe(Effect.uninterruptible, Effect.scoped) as Effect.Effect<SendReceipt, SendError | E, R>
 
-  const receiveTensorMessages = (request?: ReceiveRequest): Stream.Stream<TensorMessage, ReceiveError> =>
+  const receive = <A>(finish: Finish<A>, request?: ReceiveRequest): Stream.Stream<A, ReceiveError> =>
     Stream.unwrap(
       Effect.gen(function* () {
         const checked = yield* check(request)
         const method = "SendTensors"
-        const receiving = new Receiving<ReceiveError>(checked, failed)
+        const receiving = new Receiving<ReceiveError, A>(checked, finish, failed)
         const call = open(method, checked, {
           message: (byteLength) => receiving.message(byteLength),
           fragment: (bytes) => receiving.fragment(bytes),
@@ -167,15 +174,16 @@ const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOp
       }).pipe(Effect.uninterruptible)
     )
 
-  const streamTensorMessages = <E, R>(
+  const exchange = <A, E, R>(
+    finish: Finish<A>,
     tensors: OutgoingTensors<E, R>,
     options?: StreamOptions
-  ): Stream.Stream<TensorMessage, ReceiveError | E, R> =>
+  ): Stream.Stream<A, ReceiveError | E, R> =>
     Stream.unwrap(
       Effect.gen(function* () {
         const checked = yield* check(options, tensors)
         const method = "StreamTensors"
-        const receiving = new Receiving<ReceiveError | E>(checked, failed)
+        const receiving = new Receiving<ReceiveError | E, A>(checked, finish, failed)
         let sending: Sending | undefined
         const call = open(method, checked, {
           message: (byteLength) => receiving.message(byteLength),
@@ -197,19 +205,38 @@ const connectionOf = (connection: GrpcConnection, { name, namespace }: ConnectOp
         )
         return Stream.fromPull(Effect.succeed(receiving.pull))
       }).pipe(Effect.uninterruptible)
-    ) as Stream.Stream<TensorMessage, ReceiveError | E, R>
-
-  const tensorOf = ({ tensor }: TensorMessage) => tensor
+    ) as Stream.Stream<A, ReceiveError | E, R>
 
   return {
     address: connection.address,
     sendTensors,
-    receiveTensorMessages,
-    receiveTensors: (request) => Stream.map(receiveTensorMessages(request), tensorOf),
-    streamTensorMessages,
-    streamTensors: (tensors, options) => Stream.map(streamTensorMessages(tensors, options), tensorOf)
+    receiveTensors: (request) => receive(bare, request),
+    receiveTensorMessages: (request) => receive(asItIs, request),
+    receiveTensorsScoped: (request) => receive(scoped, request),
+    streamTensors: (tensors, options) => exchange(bare, tensors, options),
+    streamTensorMessages: (tensors, options) => exchange(asItIs, tensors, options),
+    streamTensorsScoped: (tensors, options) => exchange(scoped, tensors, options)
   }
 }
+
+/** The tensor without what came beside it. */
+const bare: Finish<Tensor> = { make: ({ tensor }) => tensor }
+
+/** Tensors whose memory is used again when the scope that they were taken into closes. */
+const scopedIn = (memory: TensorMemory): Finish<ScopedTensor> => ({
+  memory,
+  make: ({ tensor }, { bytes }) => {
+    const release = Effect.sync(() => memory.release(bytes))
+    return Effect.suspend(() =>
+      (bytes.buffer as ArrayBuffer).detached
+        ? Effect.die(new Error("this tensor was taken before, and the scope that it was taken into has closed"))
+        : Effect.as(
+            Effect.addFinalizer(() => release),
+            tensor
+          )
+    )
+  }
+})
 
 /** The tensor client on whichever transport the `GrpcChannel` is. */
 export const layer: Layer.Layer<TensorClient, never, GrpcChannel> = Layer.effect(
@@ -218,7 +245,11 @@ export const layer: Layer.Layer<TensorClient, never, GrpcChannel> = Layer.effect
     const channel = yield* GrpcChannel
     return TensorClient.of({
       connect: (options): Effect.Effect<TensorConnection, GrpcError, Scope.Scope> =>
-        Effect.map(channel.connect(options), (connection) => connectionOf(connection, options))
+        Effect.gen(function* () {
+          const memory = new TensorMemory()
+          yield* Effect.addFinalizer(() => Effect.sync(() => memory.clear()))
+          return connectionOf(yield* channel.connect(options), options, memory)
+        })
     })
   })
 )

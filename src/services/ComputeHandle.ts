@@ -21,6 +21,7 @@ import type {
   OutgoingTensors,
   ReceiveError,
   ReceiveRequest,
+  ScopedTensor,
   SendError,
   SendOptions,
   StreamOptions,
@@ -81,6 +82,24 @@ export interface Handle {
     tensors: OutgoingTensors<E, R>,
     options?: StreamOptions
   ) => Stream.Stream<TensorMessage, NotReady | ReceiveError | E, R>
+  /**
+   * `receiveTensors` in memory that is used again: each tensor is valid until the scope that it is taken into closes, and
+   * empty after that. With large tensors about twice as fast.
+   *
+   * **Example**
+   *
+   * ```ts
+   * compute.receiveTensorsScoped({ count: 100 }).pipe(
+   *   Stream.runForEach((scoped) => Effect.scoped(Effect.flatMap(scoped, (tensor) => Effect.log(tensor.shape))))
+   * )
+   * ```
+   */
+  readonly receiveTensorsScoped: (request?: ReceiveRequest) => Stream.Stream<ScopedTensor, NotReady | ReceiveError>
+  /** `streamTensors` in memory that is used again, as `receiveTensorsScoped` has it. */
+  readonly streamTensorsScoped: <E = never, R = never>(
+    tensors: OutgoingTensors<E, R>,
+    options?: StreamOptions
+  ) => Stream.Stream<ScopedTensor, NotReady | ReceiveError | E, R>
   /** Scales the Compute to zero and closes the connection. Where the apply fails, the handle still works. */
   readonly suspend: (options?: SuspendOptions) => Effect.Effect<void, WaitError>
   /** Scales it up again, waits until it serves, and opens the connection. */

@@ -64,6 +64,12 @@ export interface StreamOptions extends SendOptions, ReceiveOptions {}
 export type ReceiveError = GrpcError | TensorDecodeError | TensorLimitError | InvalidInput
 export type SendError = SendRejected | GrpcError | InvalidInput
 
+/**
+ * A tensor in memory that is used again. Taking it gives the tensor, valid until the scope closes: after that its memory
+ * is another tensor's, and it is empty. Take it once.
+ */
+export type ScopedTensor = Effect.Effect<Tensor, never, Scope.Scope>
+
 /** An open connection to one tensor server. */
 export interface TensorConnection {
   readonly address: string
@@ -73,6 +79,8 @@ export interface TensorConnection {
   ) => Effect.Effect<SendReceipt, SendError | E, R>
   readonly receiveTensors: (request?: ReceiveRequest) => Stream.Stream<Tensor, ReceiveError>
   readonly receiveTensorMessages: (request?: ReceiveRequest) => Stream.Stream<TensorMessage, ReceiveError>
+  /** `receiveTensors` without fresh memory for each tensor: about twice as fast with large ones. */
+  readonly receiveTensorsScoped: (request?: ReceiveRequest) => Stream.Stream<ScopedTensor, ReceiveError>
   readonly streamTensors: <E = never, R = never>(
     tensors: OutgoingTensors<E, R>,
     options?: StreamOptions
@@ -81,6 +89,11 @@ export interface TensorConnection {
     tensors: OutgoingTensors<E, R>,
     options?: StreamOptions
   ) => Stream.Stream<TensorMessage, ReceiveError | E, R>
+  /** `streamTensors` without fresh memory for each tensor. */
+  readonly streamTensorsScoped: <E = never, R = never>(
+    tensors: OutgoingTensors<E, R>,
+    options?: StreamOptions
+  ) => Stream.Stream<ScopedTensor, ReceiveError | E, R>
 }
 
 /** What is dialled. */

@@ -32,6 +32,8 @@ export interface AssemblerOptions {
   readonly maxOpenBytes?: number | undefined
   /** The most data in one chunk, in bytes. 64 MiB by default. */
   readonly maxChunkBytes?: number | undefined
+  /** Makes the memory of a payload, which is written in full; fresh memory by default. */
+  readonly allocate?: ((size: number) => Uint8Array) | undefined
 }
 
 /** The defaults of `AssemblerOptions`. */
@@ -136,6 +138,7 @@ export class Assembler {
   private readonly maxOpenTensors: number
   private readonly maxOpenBytes: number
   private readonly maxChunkBytes: number
+  private readonly allocatePayload: (size: number) => Uint8Array
   private readonly open = new Map<string, OpenTensor>()
   private readonly complete = new Set<string>()
   private held = 0
@@ -146,6 +149,7 @@ export class Assembler {
     this.maxOpenTensors = options?.maxOpenTensors ?? assemblerDefaults.maxOpenTensors
     this.maxOpenBytes = options?.maxOpenBytes ?? assemblerDefaults.maxOpenBytes
     this.maxChunkBytes = options?.maxChunkBytes ?? assemblerDefaults.maxChunkBytes
+    this.allocatePayload = options?.allocate ?? allocate
   }
 
   /** Tensors that are not whole yet. */
@@ -366,7 +370,7 @@ export class Assembler {
       tensor.payload = data
       return
     }
-    tensor.payload = allocate(tensor.size)
+    tensor.payload = this.allocatePayload(tensor.size)
     this.copy(tensor, data, 0)
     const lastLength = tensor.size - (tensor.totalChunks - 1) * length
     if (lastLength < 1 || lastLength > length) return

@@ -229,6 +229,10 @@ export const makeHandle = Effect.fnUntraced(function* (
       Stream.unwrap(Effect.map(connection.get, (open) => open.streamTensors(tensors, options))),
     streamTensorMessages: (tensors, options) =>
       Stream.unwrap(Effect.map(connection.get, (open) => open.streamTensorMessages(tensors, options))),
+    receiveTensorsScoped: (request) =>
+      Stream.unwrap(Effect.map(connection.get, (open) => open.receiveTensorsScoped(request))),
+    streamTensorsScoped: (tensors, options) =>
+      Stream.unwrap(Effect.map(connection.get, (open) => open.streamTensorsScoped(tensors, options))),
     suspend: Effect.fn("Compute.suspend", { attributes })(function* (options): Effect.fn.Return<void, WaitError> {
       const timeout = yield* checkTimeout(options, timeouts.suspend)
       const applied = yield* applySuspend(true)

@@ -13,6 +13,7 @@ import type { TensorMessage } from "../../services/TensorClient.ts"
 import { Assembler, type Payload } from "../../torch/Assembler.ts"
 import { decodePayload } from "../../torch/Payloads.ts"
 import { ChunkReader } from "./chunkMessage.ts"
+import type { TensorMemory } from "./tensorMemory.ts"
 import type { Checked } from "./tensorOptions.ts"
 
 /** Small tensors are handed over together, up to so many bytes. */
@@ -21,10 +22,21 @@ const batchBytes = 256 * 1024
 /** What a queued tensor takes beside its bytes: with it, no number of empty ones escapes the budget. */
 const entryBytes = 512
 
-export class Receiving<E> {
+/** What is made of a tensor before the user gets it. */
+export interface Finish<A> {
+  readonly make: (message: TensorMessage, payload: Payload) => A
+  /** Where payloads are put together; fresh memory when absent. */
+  readonly memory?: TensorMemory | undefined
+}
+
+/** The tensor as it is, in memory of its own. */
+export const asItIs: Finish<TensorMessage> = { make: (message) => message }
+
+export class Receiving<E, A> {
   private readonly options: Checked
   private readonly assembler: Assembler
   private readonly reader: ChunkReader
+  private readonly finishing: Finish<A>
   private readonly failed: (error: unknown) => Cause.Cause<E>
   private call: GrpcCall | undefined
   private queue: Array<Payload> = []
@@ -35,10 +47,16 @@ export class Receiving<E> {
   private wake: (() => void) | undefined
 
   /** `failed` makes the failure of what the assembler or the decoder threw. */
-  constructor(options: Checked, failed: (error: unknown) => Cause.Cause<E>) {
+  constructor(options: Checked, finishing: Finish<A>, failed: (error: unknown) => Cause.Cause<E>) {
     this.options = options
+    this.finishing = finishing
     this.failed = failed
-    this.assembler = new Assembler({ maxTensorBytes: options.maxTensorBytes, maxOpenTensors: options.maxOpenTensors })
+    const { memory } = finishing
+    this.assembler = new Assembler({
+      maxTensorBytes: options.maxTensorBytes,
+      maxOpenTensors: options.maxOpenTensors,
+      allocate: memory === undefined ? undefined : (size) => memory.allocate(size)
+    })
     this.reader = new ChunkReader(this.assembler, (payload) => this.push(payload))
   }
 
@@ -107,8 +125,8 @@ export class Receiving<E> {
     wake?.()
   }
 
-  private take(): [TensorMessage, ...Array<TensorMessage>] | undefined {
-    const messages: Array<TensorMessage> = []
+  private take(): readonly [A, ...Array<A>] | undefined {
+    const messages: Array<A> = []
     let bytes = 0
     while (this.head < this.queue.length) {
       const payload = this.queue[this.head]!
@@ -122,7 +140,8 @@ export class Receiving<E> {
           verifyCrc: this.options.verifyCrc,
           maxTensorBytes: this.options.maxTensorBytes
         })
-        messages.push({ id: payload.tensorId, tensor, metadata: payload.metadata })
+        const message = { id: payload.tensorId, tensor, metadata: payload.metadata }
+        messages.push(this.finishing.make(message, payload))
       } catch (error) {
         // A tensor that cannot be read ends the stream where it stands, whatever has ended it behind that.
         this.queue = []
@@ -140,11 +159,11 @@ export class Receiving<E> {
       this.paused = false
       this.call?.resume()
     }
-    return messages.length === 0 ? undefined : (messages as [TensorMessage, ...Array<TensorMessage>])
+    return messages.length === 0 ? undefined : (messages as [A, ...Array<A>])
   }
 
   /** The next tensors, as many small ones as are there. */
-  readonly pull: Pull.Pull<readonly [TensorMessage, ...Array<TensorMessage>], E> = Effect.suspend(() => {
+  readonly pull: Pull.Pull<readonly [A, ...Array<A>], E> = Effect.suspend(() => {
     const messages = this.take()
     if (messages !== undefined) return Effect.succeed(messages)
     if (this.ending !== undefined) return this.ending
