@@ -76,6 +76,7 @@ const normalizer = (namespace: string) => {
       .replaceAll(namespace, "NAMESPACE")
       .replace(uid, (value) => rank("uid", value))
       .replace(time, "TIME")
+      .replace(/"\d+s"\]/g, '"AGE"]')
       .replace(version, (_, key: string, value: string) => `${key}${rank("rv", value)}`)
       .replace(/ResourceVersion in record \((\d+)\)/, (_, value: string) => `in record (${rank("rv", value)})`)
       .replace(/(gen-)[a-z0-9]{5}/g, "$1SUFFIX")
