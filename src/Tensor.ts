@@ -33,9 +33,6 @@ const toTorch = (tensor: Base.Tensor): Uint8Array => {
 
 const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Base.Tensor, TensorDecodeError> =>
   Effect.suspend(() => {
-    if (!(bytes instanceof Uint8Array)) {
-      return Effect.fail(new TensorDecodeError({ where: "the input", problem: "is not bytes (Uint8Array)" }))
-    }
     try {
       return Effect.succeed(decodeTensor(bytes, options))
     } catch (error) {
@@ -43,7 +40,15 @@ const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Ba
     }
   })
 
-/** Everything that makes, reads, compares and converts tensors. */
+/**
+ * Everything that makes, reads, compares and converts tensors.
+ *
+ * @example
+ * ```ts
+ * const tensor = Tensor.fromArray([[1, 2], [3, 4]])
+ * Tensor.toNestedArray(tensor)
+ * ```
+ */
 export const Tensor = {
   make: Base.make,
   makeEffect: Base.makeEffect,

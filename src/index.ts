@@ -1,5 +1,7 @@
 /**
- * effect-kpu: the KPU Compute client on Effect.
+ * The KPU Compute client on Effect: Computes, tensors, files, layers and errors.
+ *
+ * @module effect-kpu
  */
 export * as Compute from "./Compute.ts"
 export { Endpoint } from "./Endpoint.ts"

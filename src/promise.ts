@@ -4,7 +4,7 @@
  * A thin veil over the Effect client: the same code, errors and limits; promises for Effects, async iterables for
  * streams, `AbortSignal` for interruption, `await using` for scopes.
  *
- * @module
+ * @module effect-kpu/promise
  */
 
 export { Compute, type Outgoing } from "./promise/Compute.ts"

@@ -4,6 +4,15 @@ import * as Schema from "effect/Schema"
 export const ConditionStatus = Schema.Literals(["True", "False", "Unknown"])
 export type ConditionStatus = typeof ConditionStatus.Type
 
+/**
+ * A condition of a Compute.
+ *
+ * @example
+ * ```ts
+ * const { status } = yield* compute.resource
+ * const ready = status?.conditions?.find((condition) => condition.type === "Ready")
+ * ```
+ */
 export const Condition = Schema.Struct({
   type: Schema.String,
   status: ConditionStatus,
@@ -13,6 +22,7 @@ export const Condition = Schema.Struct({
   /** The generation that the condition speaks of. The operator usually leaves it out. */
   observedGeneration: Schema.optional(Schema.Int)
 })
+/** A condition of a Compute. */
 export type Condition = typeof Condition.Type
 
 /** `Ready=False StatefulSetNotReady: StatefulSet has 0/1 ready replicas`, as messages and logs show it. */

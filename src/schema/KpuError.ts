@@ -9,7 +9,14 @@ import { SendReceipt } from "./SendReceipt.ts"
 
 const resource = Schema.optional(ResourceRef)
 
-/** An option breaks a rule. Nothing was sent. */
+/**
+ * An option breaks a rule. Nothing was sent.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("InvalidInput", ({ field, problem }) => Effect.logError(`${field}: ${problem}`))
+ * ```
+ */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
   /** The option at fault, as the caller wrote it: `name`, `port`, `env.A=B`. */
   field: Schema.String,
@@ -23,11 +30,25 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
   }
 }
 
-/** One place where cluster access was looked for, and why it did not serve. */
+/**
+ * One place where cluster access was looked for, and why it did not serve.
+ *
+ * @example
+ * ```ts
+ * error.tried.map(({ source, problem }) => `${source}: ${problem}`)
+ * ```
+ */
 export const KubeConfigAttempt = Schema.Struct({ source: Schema.String, problem: Schema.String })
 export type KubeConfigAttempt = typeof KubeConfigAttempt.Type
 
-/** No way to a cluster, or a broken one. */
+/**
+ * No way to a cluster, or a broken one.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("KubeConfigError", ({ problem, tried }) => Effect.logError(problem, tried))
+ * ```
+ */
 export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("KubeConfigError", {
   /** What is wrong and what to do. */
   problem: Schema.String,
@@ -39,7 +60,14 @@ export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("Kube
   }
 }
 
-/** The Compute was not ready in the time allowed. */
+/**
+ * The Compute was not ready in the time allowed.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("ReadyTimeout", ({ conditions, problem }) => Effect.logError(problem, conditions))
+ * ```
+ */
 export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeout", {
   resource: ResourceRef,
   timeoutMillis: Schema.Finite,
@@ -56,7 +84,14 @@ export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeo
   }
 }
 
-/** The Compute was deleted, or replaced by another of the same name, while something waited for it. */
+/**
+ * The Compute was deleted, or replaced by another of the same name, while something waited for it.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("ComputeDeleted", () => Compute.apply({ name: "my-compute" }))
+ * ```
+ */
 export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("ComputeDeleted", {
   resource: ResourceRef,
   problem: Schema.String
@@ -67,7 +102,14 @@ export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("Comput
   }
 }
 
-/** The Compute's Pod cannot start, and waiting will not mend it. */
+/**
+ * The Compute's Pod cannot start, and waiting will not mend it.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("ComputeFailed", ({ pod, reason }) => Effect.logError(`kubectl describe pod ${pod} (${reason})`))
+ * ```
+ */
 export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeFailed", {
   resource: ResourceRef,
   /** The Pod, or the StatefulSet whose Pod could not be made. */
@@ -82,7 +124,14 @@ export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeF
   }
 }
 
-/** A tensor call before `ready`, or after `suspend` or `delete`. */
+/**
+ * A tensor call before `ready`, or after `suspend` or `delete`.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("NotReady", () => compute.ready())
+ * ```
+ */
 export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
   resource: ResourceRef,
   problem: Schema.String
@@ -93,7 +142,14 @@ export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
   }
 }
 
-/** The server answered `success=false`. The receipt says which tensors it has. */
+/**
+ * The server answered `success=false`. The receipt says which tensors it has.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("SendRejected", ({ receipt }) => Effect.logWarning(receipt.message, receipt.receivedTensorIds))
+ * ```
+ */
 export class SendRejected extends Schema.TaggedError<SendRejected>()("SendRejected", {
   resource,
   receipt: SendReceipt
@@ -105,7 +161,14 @@ export class SendRejected extends Schema.TaggedError<SendRejected>()("SendReject
   }
 }
 
-/** Bytes that are not a tensor that this package reads. */
+/**
+ * Bytes that are not a tensor that this package reads.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("TensorDecodeError", ({ problem, where }) => Effect.logError(`${where}: ${problem}`))
+ * ```
+ */
 export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("TensorDecodeError", {
   /** Where: `zip central directory`, `data.pkl at byte 17`, `record archive/data/0`, `chunk 3 of tensor 1f…`. */
   where: Schema.String,
@@ -118,7 +181,14 @@ export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("
   }
 }
 
-/** A limit on size, count or time of a stream was passed. */
+/**
+ * A limit on size, count or time of a stream was passed.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("TensorLimitError", ({ limit, problem }) => Effect.logError(`${limit}: ${problem}`))
+ * ```
+ */
 export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("TensorLimitError", {
   /** The option that sets the limit: `maxTensorBytes`, `maxOpenTensors`, … */
   limit: Schema.String,
@@ -131,7 +201,14 @@ export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("Te
   }
 }
 
-/** The gRPC status names, by code. */
+/**
+ * The gRPC status names, by code.
+ *
+ * @example
+ * ```ts
+ * grpcCodes[14] // "UNAVAILABLE"
+ * ```
+ */
 export const grpcCodes = [
   "OK",
   "CANCELLED",
@@ -151,9 +228,17 @@ export const grpcCodes = [
   "DATA_LOSS",
   "UNAUTHENTICATED"
 ] as const
+/** The name of a gRPC status. */
 export type GrpcCode = (typeof grpcCodes)[number]
 
-/** The call to the tensor server failed. */
+/**
+ * The call to the tensor server failed.
+ *
+ * @example
+ * ```ts
+ * Effect.catchTag("GrpcError", ({ address, code, details }) => Effect.logError(`${address}: ${code}: ${details}`))
+ * ```
+ */
 export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
   /** The gRPC status name. */
   code: Schema.Literals(grpcCodes),
@@ -175,7 +260,14 @@ export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
   }
 }
 
-/** Every error of this package, as a schema. */
+/**
+ * Every error of this package, as a schema.
+ *
+ * @example
+ * ```ts
+ * const json = Schema.encodeSync(KpuError)(error)
+ * ```
+ */
 export const KpuError = Schema.Union([
   InvalidInput,
   KubeConfigError,

@@ -128,7 +128,14 @@ export const KubernetesErrorReason = Schema.Union([
 ])
 export type KubernetesErrorReason = typeof KubernetesErrorReason.Type
 
-/** A failed request to the Kubernetes API. */
+/**
+ * A failed request to the Kubernetes API.
+ *
+ * @example
+ * ```ts
+ * Effect.catchReason("KubernetesError", "NotFound", () => Effect.logInfo("there is no such Compute"))
+ * ```
+ */
 export class KubernetesError extends Schema.TaggedError<KubernetesError>()("KubernetesError", {
   /** The API verb: `get`, `list`, `watch`, `apply`, `patch`, `delete`. */
   verb: Schema.String,

@@ -1,6 +1,14 @@
 /** What the server answers when tensors were sent to it. */
 import * as Schema from "effect/Schema"
 
+/**
+ * What the server has of the tensors that were sent.
+ *
+ * @example
+ * ```ts
+ * const { message, receivedTensorIds } = yield* compute.sendTensors([Tensor.randn([100, 100])])
+ * ```
+ */
 export class SendReceipt extends Schema.Class<SendReceipt>("SendReceipt")({
   success: Schema.Boolean,
   /** The server's words, such as "Received 2 tensor(s)". */

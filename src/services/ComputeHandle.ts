@@ -34,11 +34,13 @@ export type WaitError = ReadyTimeout | ComputeDeleted | ComputeFailed | ApiError
 /** Why a wait for a serving Compute fails: the wait itself, or an endpoint that can never be dialled. */
 export type ReadyError = WaitError | GrpcError
 
+/** How `ready` and `resume` wait. */
 export interface ReadyOptions {
   /** 300 s by default. */
   readonly timeout?: Duration.Input | undefined
 }
 
+/** How `suspend` waits. */
 export interface SuspendOptions {
   /** Until the operator acknowledges; 60 s by default. */
   readonly timeout?: Duration.Input | undefined
@@ -46,6 +48,7 @@ export interface SuspendOptions {
   readonly acknowledge?: boolean | undefined
 }
 
+/** How `delete` deletes. */
 export interface DeleteOptions {
   /** What the deletion gives the Pod to end; 30 s by default. */
   readonly gracePeriod?: Duration.Input | undefined
