@@ -39,13 +39,15 @@ const small = Tensor.randn([10, 10], { seed: 1 })
 const smallFile = Tensor.toTorch(small)
 const messages = [...chunkTensor(tensor, { id: "a" })].map(toMessage)
 const negate = Buffer.concat([pickle.emptyDict, pickle.text("neg"), pickle.true, pickle.setItem])
-const view = (fields: object) =>
-  zip(
-    tensorRecords(
-      wholePickle(tensorPickle({ numel: side * side, shape: [side, side], strides: [side, 1], ...fields })),
-      tensor.data
-    )
-  )
+/** A file whose elements begin at a multiple of 64, as in PyTorch's own. */
+const view = (fields: object) => {
+  const pickled = wholePickle(tensorPickle({ numel: side * side, shape: [side, side], strides: [side, 1], ...fields }))
+  const bytes = zip(tensorRecords(pickled, tensor.data))
+  const shift = 64 - (Buffer.from(bytes.buffer).indexOf(tensor.data.subarray(0, 32)) % 64)
+  const shifted = new Uint8Array(bytes.length + shift).subarray(shift)
+  shifted.set(bytes)
+  return shifted
+}
 const transposed = view({ strides: [1, side] })
 const negated = view({ metadata: negate })
 
