@@ -109,6 +109,9 @@ const samples = [...own, ...real, sampleOf(encodeWhole(randn([40], { seed: 1 }))
 const corpus = corpusOf(samples)
 console.log(`${real.length} files of PyTorch and ${samples.length - real.length} of our own`)
 
+/** What the collector leaves lying between two runs of its own is well below this. */
+const maxGrowth = 512 * 2 ** 20
+
 const files = makeTally()
 const streams = makeTally()
 const first = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed)
@@ -144,3 +147,7 @@ console.log(`\nlongest reading: ${spent.longest.toFixed(1)} ms (seed ${spent.lon
 console.log(
   `resident memory: ${Math.round(rssBefore / 2 ** 20)} MiB at the start, at most ${Math.round(rssPeak / 2 ** 20)} MiB`
 )
+if (rssPeak - rssBefore > maxGrowth) {
+  console.error(`that is more than ${maxGrowth / 2 ** 20} MiB above the start`)
+  process.exitCode = 1
+}

@@ -33,6 +33,9 @@ const toTorch = (tensor: Base.Tensor): Uint8Array => {
 
 const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Base.Tensor, TensorDecodeError> =>
   Effect.suspend(() => {
+    if (!(bytes instanceof Uint8Array)) {
+      return Effect.fail(new TensorDecodeError({ where: "the input", problem: "is not bytes (Uint8Array)" }))
+    }
     try {
       return Effect.succeed(decodeTensor(bytes, options))
     } catch (error) {

@@ -1,45 +1,60 @@
-/** @connectrpc/connect-node over gRPC, as its documentation has it. Its descriptors come from buf, when it starts. */
-import { execFileSync } from "node:child_process"
-import { join } from "node:path"
+/**
+ * connect-node's gRPC transport as its documentation has it. The service comes from the descriptors that buf makes of
+ * `proto/`, which is what its generated code holds too. The first argument is their file.
+ */
+import { readFileSync } from "node:fs"
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf"
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
 import { createClient } from "@connectrpc/connect"
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node"
-import { Tensor } from "../../src/Tensor.ts"
-import { root } from "../../test/kit/peers.ts"
-import { type Client, expectEqual, memoryOf, shapeOf, type Task } from "./Client.ts"
-import { chunksOf, JoiningAssembler } from "./grpcJs.ts"
+import { createGrpcTransport } from "@connectrpc/connect-node"
+import { chunksOfAll, Files, Payload } from "./payload.ts"
+import { type Client, type Job, serve } from "./protocol.ts"
 
-const descriptors = () =>
-  execFileSync(join(root, "node_modules/.bin/buf"), ["build", "--as-file-descriptor-set", "-o", "-"], { cwd: root })
+const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(process.argv[2]!)))
+const service = registry.getService("kpu.torch.Service")!
+type Message = Parameters<Files["add"]>[0]
 
-export const make = (): Client => {
-  const service = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors())).getService(
-    "kpu.torch.Service"
-  )!
-  let sessions: Http2SessionManager | undefined
-  const connect = (task: Task): any => {
-    const baseUrl = `http://${task.host}:${task.port}`
-    sessions ??= new Http2SessionManager(baseUrl)
-    return createClient(service, createGrpcTransport({ baseUrl, sessionManager: sessions }))
-  }
-  async function* chunks(task: Task): AsyncGenerator<any> {
-    const tensor = Tensor.make({ dtype: "float32", shape: [task.bytes / 4], data: memoryOf(task.bytes) })
-    for (let i = 0; i < task.count; i++) yield* chunksOf(tensor, `tensor-${i}`, task.chunkSize)
-  }
-  const readAll = async (messages: AsyncIterable<any>, task: Task): Promise<void> => {
-    const into = new JoiningAssembler(task.bytes)
-    for await (const chunk of messages) into.push(chunk)
-    expectEqual("tensors received", into.received, task.count)
-  }
-  return {
-    send: async (task) => {
-      const response = await connect(task).receiveTensors(chunks(task))
-      expectEqual("tensors at the server", response.receivedTensorIds.length, task.count)
-    },
-    receive: (task) =>
-      readAll(connect(task).sendTensors({ count: task.count, parameters: { shape: shapeOf(task.bytes) } }), task),
-    stream: (task) => readAll(connect(task).streamTensors(chunks(task)), task),
-    close: async () => sessions?.abort()
+/** The client without the types of generated code. */
+interface Untyped {
+  readonly receiveTensors: (
+    chunks: AsyncIterable<object>
+  ) => Promise<{ readonly receivedTensorIds: ReadonlyArray<string> }>
+  readonly sendTensors: (request: object) => AsyncIterable<Message>
+  readonly streamTensors: (chunks: AsyncIterable<object>) => AsyncIterable<Message>
+}
+
+const connect = ({ host, port }: Job): Untyped =>
+  createClient(service, createGrpcTransport({ baseUrl: `http://${host}:${port}` })) as unknown as Untyped
+const clients = new Map<number, Untyped>()
+const payload = new Payload()
+
+const client: Client = {
+  prepare: ({ direction, elements }) => {
+    if (direction === "receive") payload.clear()
+    else payload.prepare(elements)
+  },
+  run: async (job) => {
+    let connected = clients.get(job.port)
+    if (connected === undefined) {
+      connected = connect(job)
+      clients.set(job.port, connected)
+    }
+    const { chunkSize, count, direction, elements } = job
+    async function* chunks() {
+      yield* chunksOfAll(payload.bytes, elements, chunkSize, count)
+    }
+    if (direction === "send") {
+      const response = await connected.receiveTensors(chunks())
+      return 4 * elements * response.receivedTensorIds.length
+    }
+    const files = new Files(elements)
+    const answers =
+      direction === "receive"
+        ? connected.sendTensors({ count, parameters: { shape: String(elements) } })
+        : connected.streamTensors(chunks())
+    for await (const chunk of answers) files.add(chunk)
+    return files.bytes
   }
 }
+
+await serve(client)

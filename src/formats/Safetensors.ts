@@ -92,7 +92,7 @@ const readHeader = (
 ): { readonly entries: Map<string, Entry>; readonly metadata: Map<string, string> } => {
   let header: unknown
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes))
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch {
     return refuse(where, "is not JSON")
   }

@@ -39,7 +39,8 @@ export const create = (store: Store, body: JsonObject, dryRun: boolean): JsonObj
 export const remove = (store: Store, name: string): JsonObject => {
   const object = store.get(namespaces.plural, "", name)
   if (object === undefined) throw notFound(namespaces, name)
-  if (name === "default" || name === "kube-system") throw forbidden(namespaces, "this namespace may not be deleted")
+  if (name === "default" || name === "kube-system")
+    throw forbidden(namespaces, name, "this namespace may not be deleted")
   for (const { plural } of [computes, pods, events]) {
     for (const one of store.list(plural)) {
       const metadata = objectAt(one, "metadata")

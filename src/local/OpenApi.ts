@@ -50,7 +50,7 @@ export const v2 = (schema: StructuralSchema) => ({
 
 const root = rootOf(computes).slice(1)
 
-export const v3Index = (_schema: StructuralSchema) => ({
+export const v3Index = () => ({
   paths: { [root]: { serverRelativeURL: `/openapi/v3/${root}?hash=1` } }
 })
 

@@ -69,11 +69,13 @@ export const badRequest = (message: string) => new ApiFailure(400, "BadRequest",
 export const unauthorized = () => new ApiFailure(401, "Unauthorized", "Unauthorized")
 export const internal = (message: string) => new ApiFailure(500, undefined, message)
 
-export const forbidden = (subject: Subject, what: string) =>
-  new ApiFailure(403, "Forbidden", `${qualified(subject.plural, subject.group)} is forbidden: ${what}`, {
-    group: subject.group === "" ? undefined : subject.group,
-    kind: subject.plural
-  })
+export const forbidden = (subject: Subject, name: string, what: string) =>
+  new ApiFailure(
+    403,
+    "Forbidden",
+    `${qualified(subject.plural, subject.group)}${name === "" ? "" : ` ${JSON.stringify(name)}`} is forbidden: ${what}`,
+    about(subject, subject.plural, name)
+  )
 
 export const notFound = (subject: Subject, name: string) =>
   new ApiFailure(
@@ -136,7 +138,7 @@ export const unsupportedMediaType = (accepted: ReadonlyArray<string>) =>
     `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}`
   )
 
-export const methodNotAllowed = (_subject: Subject) =>
+export const methodNotAllowed = () =>
   new ApiFailure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 /** A field that an apply would take from another manager. */

@@ -183,22 +183,23 @@ export const zeros = <const D extends DType = "float32">(
   options?: { readonly dtype?: D | undefined }
 ): Tensor<D> => {
   const dtype = options?.dtype ?? ("float32" as D)
-  return make({ dtype, shape, data: new Uint8Array(allocationSize(dtype, shape)) })
+  return make({ dtype, shape, data: allocateElements(dtype, shape) })
 }
 
-/** The bytes that a new tensor needs; `InvalidInput` for a dtype or a shape that is none. */
-export const allocationSize = (dtype: DType, shape: ReadonlyArray<number>): number => {
+/** Zeroed memory for a new tensor; `InvalidInput` for a dtype or a shape that is none, or more than there is memory for. */
+export const allocateElements = (dtype: DType, shape: ReadonlyArray<number>): Uint8Array => {
   const empty = build({ dtype, shape: [0], data: new Uint8Array(0) })
   if (empty instanceof InvalidInput) throw empty
   const size = numelOf(shape) * dtypeInfo(dtype).itemsize
-  if (size > maxAllocation) {
-    throw new InvalidInput({ field: "shape", problem: `[${shape.join(", ")}] of ${dtype} is ${size} bytes` })
+  try {
+    return new Uint8Array(size)
+  } catch {
+    throw new InvalidInput({
+      field: "shape",
+      problem: `[${shape.join(", ")}] of ${dtype} is ${size} bytes, more than this process can allocate`
+    })
   }
-  return size
 }
-
-// What a Uint8Array can be at most on 64-bit V8 is far more; nobody means to allocate a tebibyte.
-const maxAllocation = 2 ** 40
 
 /**
  * A tensor of a typed array's own dtype, over its memory; one-dimensional unless a shape is given.

@@ -2,9 +2,9 @@
  * The elements of a tensor as JavaScript values: numbers, bigints for the 64-bit integers, booleans, `[re, im]` pairs; one
  * by one, as nested arrays, or converted to a typed array of numbers.
  */
-import { type DType, dtypeInfo, hasFloat16Array } from "./DType.ts"
+import { type DType, dtypeInfo, hasFloat16Array, isDType } from "./DType.ts"
 import { InvalidInput } from "./KpuError.ts"
-import { allocationSize, make, type Tensor, toTypedArray } from "./Tensor.ts"
+import { allocateElements, make, type Tensor, toTypedArray } from "./Tensor.ts"
 import {
   float8Encoder,
   float8Values,
@@ -117,13 +117,12 @@ export const fromArray = <const D extends DType = DType>(
     level = level[0] as NestedArray
   }
   const dtype = options?.dtype ?? (inferDType(level) as D)
-  const complex = allocationSize(dtype, [1]) > 0 && dtypeInfo(dtype).kind === "complex"
+  const complex = isDType(dtype) && dtypeInfo(dtype).kind === "complex"
   const full = shape.slice()
   if (complex && shape.pop() !== 2) {
     throw new InvalidInput({ field: "data", problem: `the innermost arrays of ${dtype} must be [re, im] pairs` })
   }
-  const bytes = new Uint8Array(allocationSize(dtype, shape))
-  const tensor = make({ dtype, shape, data: bytes })
+  const tensor = make({ dtype, shape, data: allocateElements(dtype, shape) })
   const write = elementWriter(tensor)
   let next = 0
   const fill = (value: NestedArray, axis: number): void => {
@@ -154,7 +153,8 @@ const elementWriter = (tensor: Tensor): ((index: number, value: unknown) => void
   const { itemsize, kind } = dtypeInfo(dtype)
   const array = toTypedArray(tensor)
   const bad = (value: unknown): never => {
-    const shown = Array.isArray(value) ? "an array" : typeof value === "string" ? "a string" : String(value)
+    const kind = Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`
+    const shown = typeof value === "number" || typeof value === "bigint" ? value : kind
     throw new InvalidInput({ field: "data", problem: `${shown} is not an element of a ${dtype} tensor` })
   }
   if (array instanceof BigInt64Array || array instanceof BigUint64Array) {
@@ -233,7 +233,7 @@ export const fromNumbers = <const D extends DType>(
   options: { readonly dtype: D; readonly shape: ReadonlyArray<number> }
 ): Tensor<D> => {
   const { dtype, shape } = options
-  const tensor = make({ dtype, shape, data: new Uint8Array(allocationSize(dtype, shape)) })
+  const tensor = make({ dtype, shape, data: allocateElements(dtype, shape) })
   const parts = toTypedArray(tensor).length
   if (numbers.length !== parts) {
     throw new InvalidInput({

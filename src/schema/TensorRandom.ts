@@ -7,7 +7,7 @@
  */
 import { type DType, dtypeInfo } from "./DType.ts"
 import { InvalidInput } from "./KpuError.ts"
-import { allocationSize, make, type Tensor, toTypedArray } from "./Tensor.ts"
+import { allocateElements, make, type Tensor, toTypedArray } from "./Tensor.ts"
 import { fromNumbers } from "./TensorElements.ts"
 
 const layers = 128
@@ -112,7 +112,7 @@ const fillNormal = (out: Float32Array | Float64Array, seed: number): void => {
 export interface RandnOptions<D extends DType = DType> {
   /** The same seed gives the same tensor; without one, each is another. */
   readonly seed?: number | undefined
-  /** A floating-point dtype; float32 by default. */
+  /** A floating-point or complex dtype; float32 by default. */
   readonly dtype?: D | undefined
 }
 
@@ -130,18 +130,16 @@ export const randn = <const D extends DType = "float32">(
     throw new InvalidInput({ field: "seed", problem: "must be a finite number" })
   }
   const dtype = options?.dtype ?? ("float32" as D)
-  const bytes = new Uint8Array(allocationSize(dtype, shape))
+  const data = allocateElements(dtype, shape)
   const { kind } = dtypeInfo(dtype)
-  if (kind !== "float" || dtype === "float8_e8m0fnu") {
+  if ((kind !== "float" && kind !== "complex") || dtype === "float8_e8m0fnu") {
     throw new InvalidInput({ field: "dtype", problem: `noise is made in a signed floating-point dtype, not ${dtype}` })
   }
-  const tensor = make({ dtype, shape, data: bytes })
+  const tensor = make({ dtype, shape, data })
   const view = toTypedArray(tensor)
-  if (view instanceof Float32Array || view instanceof Float64Array) {
-    fillNormal(view, seed)
-    return tensor
-  }
-  const numbers = new Float32Array(view.length)
+  const numbers = view instanceof Float32Array || view instanceof Float64Array ? view : new Float32Array(view.length)
   fillNormal(numbers, seed)
-  return fromNumbers(numbers, { dtype, shape })
+  // A complex number's variance is the sum of its parts'.
+  if (kind === "complex") for (let index = 0; index < numbers.length; index++) numbers[index]! *= Math.SQRT1_2
+  return numbers === view ? tensor : fromNumbers(numbers, { dtype, shape })
 }

@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { DType } from "./DType.ts"
-import { allocationSize, isTensor, make, makeEffect, type Tensor } from "./Tensor.ts"
+import { allocateElements, isTensor, make, makeEffect, type Tensor } from "./Tensor.ts"
 
 const size = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -21,7 +21,7 @@ const Generated = Schema.Struct({
 })
 
 const generate = ({ dtype, seed, shape }: typeof Generated.Type): Tensor => {
-  const data = new Uint8Array(allocationSize(dtype, shape))
+  const data = allocateElements(dtype, shape)
   let state = seed | 0
   for (let index = 0; index < data.length; index++) {
     state = (Math.imul(state, 1664525) + 1013904223) | 0

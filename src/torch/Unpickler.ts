@@ -138,7 +138,7 @@ const hint = (module: string, name: string): string => {
   return "a Python object; only tensors, and dicts and lists of them, are read"
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true })
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** What is read, and where errors say that it was. */
 export interface UnpickleOptions {

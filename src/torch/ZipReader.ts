@@ -96,7 +96,7 @@ export const findEnd = (tail: Uint8Array, fileSize: number, work: Work): ZipEnd 
   return found
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true })
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** Reads the central directory, whose bytes are given. */
 export const readDirectory = (

@@ -63,6 +63,12 @@ const uid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
 const time = /20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/g
 const version = /(\\*"resourceVersion\\*":\\*")(\d+)/g
 
+/** The revision of a list is the whole cluster's: others write to the real one too. */
+const listVersions = [
+  /("kind":"Table","apiVersion":"[^"]*","metadata":\{"resourceVersion":")\d+/g,
+  /("metadata":\{"continue":"[^"]*",(?:"remainingItemCount":\d+,)?"resourceVersion":")\d+/g
+]
+
 /** What must differ between servers, by rank of appearance. */
 const normalizer = (namespace: string) => {
   const ranks: { readonly [kind: string]: Array<string> } = { uid: [], rv: [] }
@@ -71,11 +77,13 @@ const normalizer = (namespace: string) => {
     if (!known.includes(value)) known.push(value)
     return `${kind}#${known.indexOf(value)}`
   }
-  return (text: string) =>
-    text
+  return (answer: string) =>
+    listVersions
+      .reduce((text, pattern) => text.replace(pattern, "$1LISTED"), answer)
       .replaceAll(namespace, "NAMESPACE")
       .replace(uid, (value) => rank("uid", value))
       .replace(time, "TIME")
+      .replace(/"\d+s"\]/g, '"AGE"]')
       .replace(version, (_, key: string, value: string) => `${key}${rank("rv", value)}`)
       .replace(/ResourceVersion in record \((\d+)\)/, (_, value: string) => `in record (${rank("rv", value)})`)
       .replace(/(gen-)[a-z0-9]{5}/g, "$1SUFFIX")

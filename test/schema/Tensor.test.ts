@@ -59,6 +59,7 @@ describe("Tensor", () => {
       ["a negative size", "shape", { dtype: "int32", shape: [-1], data }],
       ["a fractional size", "shape", { dtype: "int32", shape: [0.5], data }],
       ["sizes that overflow", "shape", { dtype: "int8", shape: [2 ** 40, 2 ** 40, 0], data: new Uint8Array(0) }],
+      ["memory of another kind", "data", { dtype: "int32", shape: [1], data: new DataView(new ArrayBuffer(4)) }],
       ["too few bytes", "data", { dtype: "int32", shape: [2], data }],
       ["too many bytes", "data", { dtype: "int32", shape: [], data: new Uint8Array(8) }],
       ["a typed array of another kind", "data", { dtype: "int32", shape: [1], data: new Float32Array(1) }],
@@ -116,6 +117,11 @@ describe("Tensor", () => {
       assert.deepStrictEqual(Tensor.fromArray([[], []]).shape, [2, 0])
     })
 
+    it("that there is no memory for are refused", () => {
+      assert.strictEqual(refused(() => Tensor.zeros([2 ** 50])).field, "shape")
+      assert.strictEqual(refused(() => Tensor.zeros([1], { dtype: "text" as DType })).field, "dtype")
+    })
+
     it("that do not fit are refused", () => {
       const cases: ReadonlyArray<readonly [any, DType, RegExp]> = [
         [[[1, 2], [3]], "float32", /ragged/],
@@ -125,11 +131,13 @@ describe("Tensor", () => {
         [[2n ** 63n], "int64", /is not/],
         [[2], "bool", /2 is not/],
         [["1"], "float32", /a string is not/],
+        [[new Float32Array(2)], "float32", /an object is not/],
+        [[1], "text" as DType, /no dtype/],
         [[1, 2, 3], "complex64", /pairs/]
       ]
       for (const [array, dtype, words] of cases) {
         const error = refused(() => Tensor.fromArray(array, { dtype }))
-        assert.strictEqual(error.field, "data")
+        assert.strictEqual(error.field, dtype === ("text" as DType) ? "dtype" : "data")
         assert.match(error.problem, words)
       }
     })
@@ -193,7 +201,9 @@ describe("Tensor", () => {
       assert.isFalse(Tensor.equals(Tensor.randn([10]), Tensor.randn([10])))
     })
 
-    it("comes in the floating-point dtypes, and in no other", () => {
+    it("comes in the floating-point and complex dtypes, and in no other", () => {
+      const complex = Tensor.toFloat64Array(Tensor.randn([10_000], { seed: 3, dtype: "complex128" }))
+      assert.isBelow(Math.abs(complex.reduce((sum, part) => sum + part * part, 0) / 10_000 - 1), 0.05)
       assert.strictEqual(Tensor.randn([2], { dtype: "bfloat16" }).data.byteLength, 4)
       assert.strictEqual(refused(() => Tensor.randn([2], { dtype: "int32" })).field, "dtype")
       assert.strictEqual(refused(() => Tensor.randn([2], { seed: Number.NaN })).field, "seed")
