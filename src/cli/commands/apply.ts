@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Compute from "../../Compute.ts"
 import type { ComputeOptions } from "../../schema/ComputeOptions.ts"
@@ -53,6 +54,30 @@ const checkNamespace = (item: ManifestItem, namespace: string) =>
         })
       )
 
+const applyAll = Effect.fnUntraced(function* (
+  items: ReadonlyArray<ManifestItem>,
+  all: ReadonlyArray<ComputeOptions>,
+  wait: boolean,
+  timeout: Duration.Duration | undefined
+) {
+  const flags = yield* globals
+  const namespace = yield* Namespace
+  yield* Effect.forEach(items, (item) => checkNamespace(item, namespace.name), { discard: true })
+  const handles = yield* Effect.forEach(all, (options) => Compute.apply({ ...dialOptions(flags), ...options }), {
+    concurrency: 8
+  })
+  const results = yield* Effect.forEach(handles, (handle) =>
+    Effect.map(handle.resource, ({ metadata }) => actionResult("applied", metadata))
+  )
+  yield* reportActions(results)
+  if (!wait) return
+  yield* Effect.forEach(
+    handles.filter((_, index) => all[index]?.suspend !== true),
+    (handle) => ready(handle, { timeout }),
+    { concurrency: "unbounded", discard: true }
+  )
+})
+
 export const apply = Command.make(
   "apply",
   {
@@ -69,8 +94,8 @@ export const apply = Command.make(
     timeout: waitTimeout
   },
   Effect.fnUntraced(function* ({ files, name, timeout, wait, ...spec }) {
-    const flags = yield* globals
     const given = Object.entries(spec).filter(([, value]) => value !== undefined)
+    let items: ReadonlyArray<ManifestItem> = []
     let all: ReadonlyArray<ComputeOptions>
     if (files.length > 0) {
       const extra = name._tag === "Some" ? "a name" : given[0] === undefined ? undefined : `--${given[0][0]}`
@@ -80,9 +105,7 @@ export const apply = Command.make(
           problem: `a manifest says everything; leave out ${extra}`
         })
       }
-      const items = (yield* Effect.forEach(files, read)).flat()
-      const namespace = yield* Namespace
-      yield* Effect.forEach(items, (item) => checkNamespace(item, namespace.name))
+      items = (yield* Effect.forEach(files, read)).flat()
       all = items.map(({ options }) => options)
     } else {
       if (name._tag === "None") {
@@ -90,20 +113,8 @@ export const apply = Command.make(
       }
       all = [{ name: stripKind(name.value), ...spec }]
     }
-    const handles = yield* Effect.forEach(all, (options) => Compute.apply({ ...dialOptions(flags), ...options }), {
-      concurrency: 8
-    })
-    const results = yield* Effect.forEach(handles, (handle) =>
-      Effect.map(handle.resource, ({ metadata }) => actionResult("applied", metadata))
-    )
-    yield* reportActions(results)
-    if (!wait) return
-    yield* Effect.forEach(
-      handles.filter((_, index) => all[index]?.suspend !== true),
-      (handle) => ready(handle, { timeout }),
-      { concurrency: "unbounded", discard: true }
-    )
-  }, withClient)
+    yield* applyAll(items, all, wait, timeout).pipe(withClient)
+  })
 ).pipe(
   Command.withDescription("Create or update Computes by server-side apply, from flags or from manifests"),
   Command.withExamples([

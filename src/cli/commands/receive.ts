@@ -3,7 +3,6 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { InvalidInput } from "../../schema/KpuError.ts"
 import { TransferMeter, withClient } from "../client.ts"
 import { computeName, record, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
@@ -23,7 +22,6 @@ export const receive = Command.make(
     timeout: waitTimeout
   },
   Effect.fnUntraced(function* ({ count, format, name, out, parameters, plot, show, timeout }) {
-    if (count < 1) return yield* new InvalidInput({ field: "--count", problem: `must be at least 1, not ${count}` })
     const meter = yield* TransferMeter
     const receiver = yield* makeReceiver({ out, format, show, plot, named: false, expected: count })
     const compute = yield* attach(name)

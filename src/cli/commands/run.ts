@@ -122,28 +122,30 @@ export const run = Command.make(
         problem: "is missing; kpu run --image IMAGE -- COMMAND ARGUMENTS"
       })
     }
-    const flags = yield* globals
-    const leftovers = yield* Leftovers
-    const namespace = (yield* Namespace).name
-    const name = given ?? `kpu-run-${randomBytes(4).toString("hex")}`
-    const exitCode = yield* Effect.scoped(
-      Effect.gen(function* () {
-        // Closed after the Compute's own finalizer, which deletes it.
-        yield* Effect.acquireRelease(
-          leftovers.add(
-            `compute/${name}`,
-            `Compute ${namespace}/${name}: remove it with kpu delete ${name} -n ${namespace}`
-          ),
-          () => leftovers.remove(`compute/${name}`)
-        )
-        const compute = yield* Compute.scoped({ ...dialOptions(flags), ...options, command: entrypoint, name }).pipe(
-          whileWaiting(`waiting for compute/${name} to be ready`)
-        )
-        return yield* runChild(command, args, yield* environment(compute))
-      })
-    )
-    if (exitCode !== exitCodes.ok) return yield* new Exit({ exitCode })
-  }, withClient)
+    yield* Effect.gen(function* () {
+      const flags = yield* globals
+      const leftovers = yield* Leftovers
+      const namespace = (yield* Namespace).name
+      const name = given ?? `kpu-run-${randomBytes(4).toString("hex")}`
+      const exitCode = yield* Effect.scoped(
+        Effect.gen(function* () {
+          // Closed after the Compute's own finalizer, which deletes it.
+          yield* Effect.acquireRelease(
+            leftovers.add(
+              `compute/${name}`,
+              `Compute ${namespace}/${name}: remove it with kpu delete ${name} -n ${namespace}`
+            ),
+            () => leftovers.remove(`compute/${name}`)
+          )
+          const compute = yield* Compute.scoped({ ...dialOptions(flags), ...options, command: entrypoint, name }).pipe(
+            whileWaiting(`waiting for compute/${name} to be ready`)
+          )
+          return yield* runChild(command, args, yield* environment(compute))
+        })
+      )
+      if (exitCode !== exitCodes.ok) return yield* new Exit({ exitCode })
+    }).pipe(withClient)
+  })
 ).pipe(
   Command.withDescription(
     "Hold a Compute while a command runs, with its endpoint in KPU_ENDPOINT and its id in KPU_COMPUTE_ID; then delete it"

@@ -1,0 +1,112 @@
+/** The command line itself: help, versions, mistakes, completion. */
+import { spawnSync } from "node:child_process"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { exitCodes } from "../../../src/cli/exitCodes.ts"
+import { temporaryFolder } from "../../kit/folder.ts"
+import { command, kpu, succeed } from "../kit/command.ts"
+
+const commands = [
+  ["apply"],
+  ["get"],
+  ["describe"],
+  ["wait"],
+  ["suspend"],
+  ["resume"],
+  ["delete"],
+  ["send"],
+  ["receive"],
+  ["stream"],
+  ["inspect"],
+  ["run"],
+  ["doctor"],
+  ["local", "up"],
+  ["local", "status"],
+  ["local", "down"],
+  ["completion"]
+]
+
+describe("kpu's command line", { timeout: 600_000 }, () => {
+  it.live("explains every command, with examples and the flags that all have", () =>
+    Effect.forEach(
+      commands,
+      (path) =>
+        Effect.gen(function* () {
+          const help = yield* succeed([...path, "--help"])
+          assert.match(help.stdout, new RegExp(`USAGE\\n  kpu ${path.join(" ")}`))
+          assert.include(help.stdout, "--kubeconfig")
+          assert.strictEqual(help.stderr, "")
+          assert.notInclude(help.stdout, "\u001b")
+        }),
+      { concurrency: 2 }
+    )
+  )
+
+  it.live("lists all commands in its own help, and tells its version", () =>
+    Effect.gen(function* () {
+      const help = yield* succeed(["--help"])
+      for (const [name] of commands) assert.match(help.stdout, new RegExp(`^  ${name} `, "m"))
+      assert.match((yield* succeed(["--version"])).stdout, /^kpu \d+\.\d+\.\d+\n$/)
+    })
+  )
+
+  it.live("answers a mistake with one block, on standard error, and exit code 2", () =>
+    Effect.gen(function* () {
+      const mistake = (...args: ReadonlyArray<string>) =>
+        Effect.map(kpu(args), ({ code, stderr, stdout }) => {
+          assert.strictEqual(code, exitCodes.usage)
+          assert.strictEqual(stdout, "")
+          assert.notMatch(stderr, /^\s+at /m)
+          return stderr
+        })
+      assert.match(yield* mistake("aply"), /Unknown subcommand "aply"[^]*apply[^]*try: see: kpu --help/)
+      assert.match(yield* mistake("get", "--watsch"), /--watsch[^]*--watch/)
+      assert.match(yield* mistake("describe"), /name/)
+      assert.match(yield* mistake("wait", "x", "--timeout", "soon"), /timeout[^]*a duration such as 300s/)
+      assert.match(yield* mistake("apply", "x", "-e", "NOVALUE"), /KEY=VALUE/)
+      assert.notInclude(yield* mistake("apply", "x", "-e", "=hunter2"), "hunter2")
+      assert.match(yield* mistake("get", "-o", "xml"), /text|json/)
+      assert.match(yield* mistake("get", "-n"), /namespace/)
+      assert.match(yield* mistake("run", "--image", "x"), /command: is missing/)
+    })
+  )
+
+  it.live("says where it looked for a cluster, and what to do without one", () =>
+    Effect.gen(function* () {
+      const { path } = yield* temporaryFolder
+      const nowhere = yield* kpu(["get"], { env: { HOME: path } })
+      assert.strictEqual(nowhere.code, exitCodes.unreachable)
+      assert.match(nowhere.stderr, /- KUBECONFIG: not set[^]*kube\/config: no such file[^]*try: .*kpu local up/)
+    })
+  )
+
+  it.live("completes commands and flags in bash", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* succeed(["completion", "bash"])
+      const complete = (...words: ReadonlyArray<string>) => {
+        const script = `${stdout}
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")})
+COMP_CWORD=${words.length - 1}
+COMP_LINE='${words.join(" ")}'
+COMP_POINT=\${#COMP_LINE}
+$(complete -p kpu | sed 's/.*-F \\([^ ]*\\).*/\\1/') kpu '${words.at(-1)}' '${words.at(-2)}'
+printf '%s\\n' "\${COMPREPLY[@]}"`
+        const { status, stderr, stdout: replies } = spawnSync("bash", ["-c", script], { encoding: "utf8" })
+        assert.strictEqual(status, 0, stderr)
+        return replies.split("\n").map((reply) => reply.trim())
+      }
+      assert.includeMembers(complete("kpu", "de"), ["delete", "describe"])
+      assert.includeMembers(complete("kpu", "get", "--"), ["--watch", "--kubeconfig", "--namespace"])
+      assert.includeMembers(complete("kpu", "local", ""), ["up", "status", "down"])
+      for (const shell of ["zsh", "fish"]) {
+        const script = (yield* succeed(["completion", shell])).stdout
+        for (const word of ["inspect", "doctor", "kubeconfig"]) assert.include(script, word)
+      }
+    })
+  )
+
+  it("starts as a program of its own", () => {
+    const { status, stdout } = spawnSync(command[0]!, [...command.slice(1), "--version"], { encoding: "utf8" })
+    assert.deepStrictEqual([status, stdout.slice(0, 4)], [0, "kpu "])
+  })
+})
