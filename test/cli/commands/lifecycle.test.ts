@@ -11,7 +11,7 @@ import * as WorldKit from "../kit/World.ts"
 const decodeAction = Schema.decodeUnknownSync(Schema.fromJsonString(ActionResult))
 const decodeError = Schema.decodeUnknownSync(Schema.fromJsonString(ErrorReport))
 
-layer(WorldKit.layer, { excludeTestServices: true, timeout: "10 minutes" })("kpu", (it) => {
+layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
   it.effect("applies from flags, lists, describes, suspends, resumes, waits and deletes", () =>
     Effect.gen(function* () {
       const { env } = yield* WorldKit.World

@@ -32,7 +32,7 @@ const prepared = Effect.gen(function* () {
   return { ...world, model, path: world.folder.path }
 })
 
-layer(WorldKit.layer, { excludeTestServices: true, timeout: "10 minutes" })("kpu and tensors", (it) => {
+layer(WorldKit.layer, { excludeTestServices: true })("kpu and tensors", (it) => {
   it.effect("sends every tensor of a state dict", () =>
     Effect.gen(function* () {
       const { env, model } = yield* prepared

@@ -1,11 +1,14 @@
 /** The `kpu` command as a process: in pipes, and in a pseudo-terminal. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { describe } from "@effect/vitest"
+import { describe, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { root } from "../../kit/peers.ts"
 import { type Running, start } from "../../kit/process.ts"
+
+// Each command is a process that loads everything anew: on a busy machine that takes as long as it takes.
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 })
 
 /** The arguments with which Node runs the command from its sources. */
 export const command: ReadonlyArray<string> = [
