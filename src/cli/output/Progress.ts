@@ -3,9 +3,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { meanwhile } from "./meanwhile.ts"
 import { count, formatBytes, formatDuration, formatRate } from "./quantities.ts"
 import { Screen } from "./Screen.ts"
-import { truncate } from "./Style.ts"
+import { truncate, width } from "./Style.ts"
 
 /** What has gone through. */
 export interface Moved {
@@ -29,6 +30,7 @@ export interface ProgressOptions {
 const liveInterval = "100 millis"
 const plainInterval = "5 seconds"
 const barColumns = 24
+const narrowBars = [barColumns, 12, 6]
 
 /** `[############............]  50%`. */
 export const bar = (fraction: number, columns: number = barColumns): string => {
@@ -38,7 +40,11 @@ export const bar = (fraction: number, columns: number = barColumns): string => {
 }
 
 /** One line of progress, as it is shown. */
-export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors }: Summary): string => {
+export const progressLine = (
+  options: ProgressOptions,
+  { bytes, seconds, tensors }: Summary,
+  barWidth: number = barColumns
+): string => {
   const { label, totalBytes, totalTensors } = options
   const rate = seconds > 0 ? bytes / seconds : 0
   const parts = [label]
@@ -48,14 +54,14 @@ export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors
     // The wire carries a little more than the elements.
     const moved = Math.min(bytes, totalBytes)
     parts.push(
-      bar(moved / totalBytes),
+      bar(moved / totalBytes, barWidth),
       `${formatBytes(moved)}/${formatBytes(totalBytes)}`,
       formatRate(rate),
       left(moved / totalBytes)
     )
   } else if (totalTensors !== undefined && totalTensors > 0) {
     parts.push(
-      bar(tensors / totalTensors),
+      bar(tensors / totalTensors, barWidth),
       `${tensors}/${count(totalTensors, "tensor")}`,
       formatBytes(bytes),
       formatRate(rate),
@@ -65,6 +71,12 @@ export const progressLine = (options: ProgressOptions, { bytes, seconds, tensors
     parts.push(formatBytes(bytes), formatRate(rate))
   }
   return parts.filter((part) => part !== "").join("  ")
+}
+
+/** The line with the widest bar that leaves room for the rest. */
+export const fittingLine = (options: ProgressOptions, summary: Summary, columns: number): string => {
+  const lines = narrowBars.map((barWidth) => progressLine(options, summary, barWidth))
+  return lines.find((line) => width(line) <= columns) ?? truncate(lines.at(-1)!, columns)
 }
 
 /** `3 tensors, 12.0 MiB in 1.2s (10.0 MiB/s)`, for the end. */
@@ -77,24 +89,19 @@ export const withProgress =
   <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<{ readonly value: A; readonly seconds: number }, E, R | Screen> =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const screen = yield* Screen
-        const started = yield* Clock.currentTimeMillis
-        const elapsed = Effect.map(Clock.currentTimeMillis, (now) => (now - started) / 1000)
-        const show = Effect.flatMap(elapsed, (seconds) => {
-          const line = progressLine(options, { ...moved(), seconds })
-          return screen.isLive ? screen.status(truncate(line, screen.err.columns - 1)) : screen.say(line)
-        })
-        if (screen.isLive) yield* Effect.addFinalizer(() => screen.status(""))
-        yield* Effect.forkScoped(
-          Effect.forever(
-            screen.isLive
-              ? Effect.andThen(show, Effect.sleep(liveInterval))
-              : Effect.andThen(Effect.sleep(plainInterval), show)
-          )
-        )
-        const value = yield* effect
-        return { value, seconds: yield* elapsed }
+    Effect.gen(function* () {
+      const screen = yield* Screen
+      const started = yield* Clock.currentTimeMillis
+      const elapsed = Effect.map(Clock.currentTimeMillis, (now) => (now - started) / 1000)
+      const show = Effect.flatMap(elapsed, (seconds) => {
+        const summary = { ...moved(), seconds }
+        return screen.isLive
+          ? screen.status(fittingLine(options, summary, screen.err.columns - 1))
+          : screen.say(progressLine(options, summary))
       })
-    )
+      const step = screen.isLive
+        ? Effect.andThen(show, Effect.sleep(liveInterval))
+        : Effect.andThen(Effect.sleep(plainInterval), show)
+      const value = yield* meanwhile(step, screen.status(""))(effect)
+      return { value, seconds: yield* elapsed }
+    })

@@ -1,6 +1,7 @@
 /** A line that says what is waited for and since when, on a terminal; nothing where there is none. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { meanwhile } from "./meanwhile.ts"
 import { formatDuration } from "./quantities.ts"
 import { Screen } from "./Screen.ts"
 import { truncate } from "./Style.ts"
@@ -21,11 +22,5 @@ export const whileWaiting =
         const line = `${frames[frame++ % frames.length]} ${label}  ${seconds < 1 ? "" : formatDuration(Math.floor(seconds) < 10 ? Math.floor(seconds) : seconds)}`
         return screen.status(truncate(line.trimEnd(), screen.err.columns - 1))
       })
-      return yield* Effect.scoped(
-        Effect.gen(function* () {
-          yield* Effect.addFinalizer(() => screen.status(""))
-          yield* Effect.forkScoped(Effect.forever(Effect.andThen(show, Effect.sleep("120 millis"))))
-          return yield* effect
-        })
-      )
+      return yield* meanwhile(Effect.andThen(show, Effect.sleep("120 millis")), screen.status(""))(effect)
     })

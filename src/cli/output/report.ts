@@ -21,6 +21,9 @@ export const toYaml = (data: unknown): Effect.Effect<string> =>
       stringify(JSON.parse(JSON.stringify(data)), { lineWidth: 0, aliasDuplicateObjects: false }).trimEnd()
   )
 
+const printUnlessEmpty = (screen: Screen["Service"], text: string): Effect.Effect<void> =>
+  text === "" ? Effect.void : screen.print(text)
+
 /** Prints a result. */
 export const report = Effect.fnUntraced(function* ({ data, names, text }: Report) {
   const screen = yield* Screen
@@ -31,8 +34,8 @@ export const report = Effect.fnUntraced(function* ({ data, names, text }: Report
     case "yaml":
       return yield* screen.print(yield* toYaml(data))
     case "name":
-      return yield* screen.print(names ?? text)
+      return yield* printUnlessEmpty(screen, names ?? text)
     case "text":
-      return text === "" ? undefined : yield* screen.print(text)
+      return yield* printUnlessEmpty(screen, text)
   }
 })

@@ -108,7 +108,7 @@ export const terminal = (
   options: TerminalOptions = {}
 ): Effect.Effect<Terminal, never, Scope.Scope> =>
   Effect.map(
-    start(python!, [join(import.meta.dirname, "pty.py"), String(options.columns ?? 100), ...program], {
+    start(python!, [join(import.meta.dirname, "terminal.py"), String(options.columns ?? 100), ...program], {
       env: { TERM: "xterm-256color", ...clean, ...options.env },
       stdin: true
     }),
