@@ -216,6 +216,29 @@ export const kubernetesContract = (world: Layer.Layer<World>): void => {
         assert.deepStrictEqual(without.spec?.labels, { team: "ml" })
       }))
 
+    test("such a Compute is taken over entirely when the other manager applies nothing", (namespace) =>
+      Effect.gen(function* () {
+        const api = yield* ComputeApi
+        const { client } = yield* World
+        const ref = { namespace, name: "ours" }
+        yield* applyAs("kpu-python-client", ref, { image: "example/a", labels: { team: "ml" }, suspend: false })
+        yield* api.apply({ ...ref, spec: { image: "example/a" } })
+        const { body, status } = yield* client.request(
+          "PATCH",
+          `${path(namespace)}/${ref.name}?fieldManager=kpu-python-client&force=true`,
+          {
+            contentType: "application/apply-patch+yaml",
+            body: { apiVersion: "compute.kpu.dev/v1alpha1", kind: "Compute", metadata: { name: ref.name } }
+          }
+        )
+        assert.strictEqual(status, 200, JSON.stringify(body))
+        const now = yield* api.get(ref)
+        assert.strictEqual(now.spec?.image, "example/a")
+        assert.isUndefined(now.spec?.labels)
+        assert.isUndefined(manager(now, "kpu-python-client"))
+        assert.isDefined(manager(now, "kpu-typescript-client"))
+      }))
+
     it.effect("the field manager is an option", () =>
       Effect.gen(function* () {
         const { namespace } = yield* World

@@ -15,7 +15,8 @@ import {
   Forbidden,
   KubernetesError,
   type KubernetesErrorReason,
-  Transport
+  Transport,
+  Unavailable
 } from "../../src/schema/KubernetesError.ts"
 import { type ApiError, ComputeApi, type ComputeList, type WatchEvent } from "../../src/services/ComputeApi.ts"
 import { ComputeWatch } from "../../src/services/ComputeWatch.ts"
@@ -96,7 +97,8 @@ describe("the shared watch, on virtual time", () => {
 
   it.effect("backs off from 0.8 s, doubling, to 30 s, a quarter up or down, and keeps asking", () =>
     Effect.gen(function* () {
-      const { asked, layer } = scripted({ watch: () => Stream.fail(reset) })
+      const failing = failure(new Unavailable({ message: "leader changed", status: 500 }))
+      const { asked, layer } = scripted({ watch: () => Stream.fail(failing) })
       yield* Effect.gen(function* () {
         yield* Effect.forkChild(observeAll)
         yield* TestClock.adjust("5 minutes")
@@ -107,6 +109,7 @@ describe("the shared watch, on virtual time", () => {
           assert.isAtMost(pause, base * 1.26)
         }
         assert.isAtLeast(pauses.length, 10)
+        assert.strictEqual(asked.lists.length, 1)
         assert.strictEqual(asked.lists.length, 1)
       }).pipe(Effect.provide(layer))
     })

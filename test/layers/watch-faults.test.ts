@@ -17,6 +17,9 @@ import { KubeApiServer } from "../kit/KubeApiServer.ts"
 import { kubernetes } from "../kit/kubernetesClient.ts"
 import { describeWith } from "../kit/peers.ts"
 
+/** Restarts and backoffs add up on a slow machine. */
+const patience = 300_000
+
 const { errorEvent, isList, isWatch, status } = FaultProxy
 
 const condition = (status: "True" | "False") => ({
@@ -280,23 +283,29 @@ describeWith(["kubernetes"], "the watch, through a cluster's weather", () => {
       })
     )
 
-    it.effect("goes on over an API server that restarts with its data", () =>
-      Effect.gen(function* () {
-        const server = yield* KubeApiServer
-        const run = yield* life(() => Effect.void, { between: server.restart({ data: "kept" }) })
-        assertInOrder(run)
-      })
+    it.effect(
+      "goes on over an API server that restarts with its data",
+      () =>
+        Effect.gen(function* () {
+          const server = yield* KubeApiServer
+          const run = yield* life(() => Effect.void, { between: server.restart({ data: "kept" }) })
+          assertInOrder(run)
+        }),
+      patience
     )
 
-    it.effect("tells that the Compute is gone when the API server comes back empty", () =>
-      Effect.gen(function* () {
-        const server = yield* KubeApiServer
-        const run = yield* life(() => Effect.void, {
-          watchTimeout: 6000,
-          between: server.restart({ data: "empty" })
-        })
-        assertInOrder(run)
-      })
+    it.effect(
+      "tells that the Compute is gone when the API server comes back empty",
+      () =>
+        Effect.gen(function* () {
+          const server = yield* KubeApiServer
+          const run = yield* life(() => Effect.void, {
+            watchTimeout: 6000,
+            between: server.restart({ data: "empty" })
+          })
+          assertInOrder(run)
+        }),
+      patience
     )
 
     it.effect("lets a handler's own failure through, and leaves no connection behind", () =>

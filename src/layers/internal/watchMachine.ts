@@ -11,8 +11,8 @@
  * | it ends one at once | watch on from the last version after a backoff |
  * | 410, as a status or as an event | list, then watch on: the history is compacted |
  * | 504 "Too large resource version" | list after a backoff: the server is behind, or was restored from a backup |
- * | nobody listens | list after a backoff: what comes back may be empty |
- * | reset, silence, half an event, 429, 5xx | watch on from the last version after a backoff (`Retry-After` at least) |
+ * | nobody listens, or connections break twice in a row | list after a backoff: what comes back may be empty |
+ * | one reset, silence, half an event, 429, 5xx | watch on from the last version after a backoff (`Retry-After` at least) |
  * | 401, 403, no CRD, and other refusals | fail; once the watch has worked, only when it happens three times in a row |
  *
  * **Gotchas**
@@ -84,8 +84,9 @@ const isExpired = ({ reason }: KubernetesError): boolean =>
 const isTooLarge = ({ reason }: KubernetesError): boolean =>
   reason._tag === "Unavailable" && /too large resource version/i.test(reason.message)
 
-/** Nobody listens: the server restarts. */
-const isGone = ({ reason }: KubernetesError): boolean => reason._tag === "Transport" && reason.code === "ECONNREFUSED"
+/** Nobody listens, or a proxy breaks every connection because nobody does: the server restarts. */
+const isGone = ({ reason }: KubernetesError, { attempts }: Health): boolean =>
+  reason._tag === "Transport" && (attempts > 0 || reason.code === "ECONNREFUSED")
 
 const retryAfterMillis = (error: ApiError): number => {
   if (error._tag !== "KubernetesError") return 0
@@ -113,7 +114,7 @@ const fail = (health: Health, error: ApiError, resourceVersion: string | undefin
     }
     if (isTooLarge(error)) return wait(health, undefined, error)
     if (error.isRetryable) {
-      return wait({ ...health, refusals: 0 }, isGone(error) ? undefined : resourceVersion, error)
+      return wait({ ...health, refusals: 0 }, isGone(error, health) ? undefined : resourceVersion, error)
     }
   }
   const refusals = health.refusals + 1

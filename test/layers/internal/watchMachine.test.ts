@@ -112,11 +112,18 @@ describe("the watch's state machine", () => {
     assert.strictEqual(state.millis, 1000)
   })
 
-  it("keeps the version over a reset, and doubles the wait up to its limit", () => {
+  it("keeps the version over one reset, and lists when the next connection breaks as well", () => {
+    assert.strictEqual(waiting(run(listed(7), reset)).resourceVersion, "7")
+    assert.strictEqual(waiting(run(listed(7), reset, waited, reset)).resourceVersion, undefined)
+    assert.strictEqual(waiting(run(listed(7), reset, waited, event(8), reset)).resourceVersion, "8")
+  })
+
+  it("keeps the version however often the server answers 500, and doubles the wait up to its limit", () => {
+    const failing = failure(new Unavailable({ message: "etcdserver: leader changed", status: 500 }))
     const waits: Array<number> = []
     let state = run(listed(7))
     for (let i = 0; i < 8; i++) {
-      state = step(state, reset)
+      state = step(state, failing)
       const { millis, resourceVersion } = waiting(state)
       assert.strictEqual(resourceVersion, "7")
       waits.push(millis)
@@ -126,7 +133,10 @@ describe("the watch's state machine", () => {
   })
 
   it("starts over with the backoff after an event", () => {
-    assert.strictEqual(waiting(run(listed(7), reset, waited, reset, waited, event(8), reset)).millis, firstBackoff)
+    assert.strictEqual(
+      waiting(run(listed(7), throttled(0), waited, throttled(0), waited, event(8), reset)).millis,
+      firstBackoff
+    )
   })
 
   it("does not start over with the backoff after a list alone", () => {
