@@ -25,7 +25,7 @@ describe("mutated bytes", () => {
     assert.isAbove(tally.accepted, 100)
     assert.isAbove(tally.problems.size, 60, "many kinds of refusals were met")
     assert.isAtMost(tally.bytesPerByte, bounds.bytesPerByte)
-  })
+  }, 300_000)
 
   it("of .npy and safetensors files give tensors or typed errors", () => {
     const tensors = { a: randn([3, 4], { seed: 1 }), b: randn([5], { seed: 2, dtype: "float16" }) }
@@ -53,7 +53,7 @@ describe("mutated bytes", () => {
       assert.isAbove(met.refused, 500)
       assert.isAbove(met.accepted, 50)
     }
-  })
+  }, 300_000)
 
   it("of chunk streams give the tensors that were sent or typed errors, and bounded memory", () => {
     const tally = makeTally()
@@ -67,5 +67,5 @@ describe("mutated bytes", () => {
     assert.isAbove(tally.refused, 1000)
     assert.isAbove(tally.accepted, 500)
     assert.isAbove(tally.problems.size, 20)
-  })
+  }, 300_000)
 })

@@ -109,7 +109,7 @@ for (const { atLeast, peer, title, tool } of versions) {
             }
             assert.isAtLeast(made.length, atLeast)
           }),
-        180_000
+        300_000
       )
 
       it.effect("are written as PyTorch 2.9 writes them, but for the serialization id", () =>
