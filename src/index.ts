@@ -4,6 +4,8 @@
  * @module effect-kpu
  */
 export * as Compute from "./Compute.ts"
+export { ComputeApi } from "./ComputeApi.ts"
+export { ComputeWatch } from "./ComputeWatch.ts"
 export { Endpoint } from "./Endpoint.ts"
 export * as Npy from "./formats/Npy.ts"
 export * as Safetensors from "./formats/Safetensors.ts"
@@ -18,4 +20,5 @@ export * from "./schema/KpuError.ts"
 export { KubernetesError, type KubernetesErrorReason } from "./schema/KubernetesError.ts"
 export { SendReceipt } from "./schema/SendReceipt.ts"
 export { Tensor } from "./Tensor.ts"
+export { TensorClient } from "./TensorClient.ts"
 export * as TorchFile from "./TorchFile.ts"
