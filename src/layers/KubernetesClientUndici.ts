@@ -25,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { KubernetesError } from "../schema/KubernetesError.ts"
 import type { ApiError } from "../services/ComputeApi.ts"
@@ -88,6 +89,7 @@ const make = Effect.gen(function* () {
   const config = yield* KubeConfig
   const timeouts = yield* Timeouts
   const scope = yield* Effect.scope
+  const slots = yield* Semaphore.make(maxConnections)
   const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
 
   const makeClient = (tls: Undici.buildConnector.BuildOptions, connections: number | null) =>
@@ -223,7 +225,11 @@ const make = Effect.gen(function* () {
 
   const json = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
     // credentials come first and outside the time limit: a plugin may be waiting for a person
-    Effect.andThen(config.credentials, renewing(bounded(request))).pipe(
+    Effect.andThen(
+      config.credentials,
+      // the wait for a connection is outside the time limit as well: of ten thousand applies at once none is late
+      Semaphore.withPermit(slots, renewing(bounded(request)))
+    ).pipe(
       Effect.withSpan(`Kubernetes.${request.verb}`, {
         attributes: {
           "k8s.resource.kind": request.resource.kind,

@@ -374,4 +374,19 @@ describe("connections", () => {
       while (proxy.connections() > 0) yield* Effect.sleep(10)
     })
   )
+
+  it.live("are waited for without losing the time that a request has", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultProxy.make({ url: "http://127.0.0.1:1" })
+      yield* server.injectAlways(any, good)
+      const proxy = yield* FaultProxy.make({ url: server.url })
+      // some 60 bytes at a time, so that each answer takes about 100 ms
+      yield* proxy.injectAlways(any, { _tag: "Drip", bytes: 60, everyMillis: 30 })
+      const started = Date.now()
+      const request = 3000
+      const many = Effect.forEach(Array.from({ length: 32 * 30 }), () => get, { concurrency: "unbounded" })
+      yield* withClient(proxy.url, many, { request })
+      assert.isAbove(Date.now() - started, request)
+    })
+  )
 })

@@ -21,6 +21,7 @@ import { type Folder, temporaryFolder } from "../kit/folder.ts"
 import { KubeApiServer } from "../kit/KubeApiServer.ts"
 import { kubernetes } from "../kit/kubernetesClient.ts"
 import { describeWith } from "../kit/peers.ts"
+import * as SocksProxy from "../kit/SocksProxy.ts"
 
 interface Machine {
   readonly env?: Readonly<Record<string, string>> | undefined
@@ -297,6 +298,9 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
         assert.deepStrictEqual([...new Set(proxy.asked)], ["kubernetes.default.svc:6443"])
         yield* leads(options(server, { proxyUrl: proxy.url }))
         assert.include(proxy.asked, `127.0.0.1:${server.port}`)
+        const socks = yield* SocksProxy.make({ port: server.port })
+        yield* leads(options(server, { server: url, proxyUrl: socks.url }))
+        assert.isAtLeast(socks.count(), 1)
       })
     )
 
