@@ -56,7 +56,14 @@ const reportUp = (state: LocalState, headline: string) =>
 /** How long a start or an end may take. */
 const patience = "20 seconds"
 
-const lastLines = (text: string, lines: number): string => text.trimEnd().split("\n").slice(-lines).join("\n")
+/** The end of what the process wrote; that it is an error is said already. */
+const lastLines = (text: string, lines: number): string =>
+  text
+    .replace(/^error: /gm, "")
+    .trimEnd()
+    .split("\n")
+    .slice(-lines)
+    .join("\n")
 
 /** Starts this command again, in the foreground of a process of its own. */
 const startDetached = (args: ReadonlyArray<string>) =>
