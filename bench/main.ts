@@ -53,7 +53,7 @@ const main = Effect.gen(function* () {
   const measurements = yield* measure(cases, (each, measured) => {
     console.log([`${each.name}, ${each.rounds} rounds`, ...caseLines(each, measured)].join("\n"))
   })
-  const startup = flags.only === undefined ? yield* measureStartup(flags.quick ? 3 : 7) : undefined
+  const startup = flags.only === undefined ? yield* measureStartup(flags.quick ? 3 : 7, !flags.quick) : undefined
   const results: Results = {
     command: `npm run bench${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}`,
     machine: description,

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:memory`: 10 GiB through a server and back, with a consumer that takes 1 ms for each MiB. Resident memory
- * must stay within 250 MB of what it was at the start. Prints the curve, writes it as a plot, and fails when it does not
- * hold. `-- --mib 1024` makes it shorter, `-- --tensor-mib 16` the tensors smaller.
+ * must stay within 250 MB of what it was at the start, on the default transport. Prints the curve, writes it as a plot, and
+ * fails when it does not hold. `-- --mib 1024` makes it shorter, `-- --tensor-mib 16` the tensors smaller.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -21,6 +21,9 @@ const { values: flags } = parseArgs({
     transport: { type: "string", multiple: true, default: ["http2", "grpc-js"] }
   }
 })
+
+/** The bar is for the default transport; the other is told beside it. */
+const ourTransport = "http2"
 
 /** Megabytes, as the bar is given. */
 const MB = 1e6
@@ -66,7 +69,7 @@ const main = Effect.gen(function* () {
       const points = curve.map(([at, bytes]) => [at, (bytes - startBytes) / MB] as const)
       const rate = received / 2 ** 20 / seconds
       const title = `${transport}, tensors of ${tensorMiB} MiB`
-      if (over > bar) held = false
+      if (over > bar && transport === ourTransport) held = false
       plots.push({ title, points, dashed: transport !== "http2" })
       console.log(
         `${title}: ${(received / 2 ** 30).toFixed(1)} GiB in ${seconds.toFixed(0)} s (${rate.toFixed(0)} MiB/s), ` +
@@ -102,7 +105,7 @@ const main = Effect.gen(function* () {
     [
       "# Memory of a long exchange",
       "",
-      `\`npm run bench:memory\`, ${machine()}. The Go server echoes; the consumer takes 1 ms for each MiB. Resident memory at`,
+      `\`npm run bench:memory${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}\`, ${machine()}. The Go server echoes; the consumer takes 1 ms for each MiB. Resident memory at`,
       `its peak, over what it was after connecting and making the tensor; the bar is ${bar} MB.`,
       "",
       "| transport and tensors | GiB | MiB/s | start MB | peak above it, MB | within the bar |",
