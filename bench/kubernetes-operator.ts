@@ -1,6 +1,7 @@
 /**
  * The operator's part of `bench:kubernetes`, in a process of its own: one tensor server that every Compute is dialled
- * at, and on command the status of many Computes set to Ready.
+ * at, and on command the status of many Computes set to Ready. It also makes bare applies, as many at once as the client
+ * under test: what the server can take.
  */
 
 import { Agent, request } from "node:https"
@@ -26,55 +27,74 @@ const agent = new Agent({ ca: settings.ca, keepAlive: true, maxSockets: 32 })
 const tensors = await start({ host: "127.0.0.1", port: 0, chunkSize: 1 << 20, maxMessageBytes: 64 << 20 })
 reply({ port: tensors.port })
 
-const setReady = (namespace: string, name: string): Promise<number> =>
+/** One PATCH; the time of its answer. */
+const patch = (path: string, contentType: string, content: unknown): Promise<number> =>
   new Promise((done, fail) => {
-    const body = JSON.stringify({
-      status: {
-        conditions: [
-          {
-            type: "Ready",
-            status: "True",
-            reason: "StatefulSetReady",
-            message: "All 1 replicas are ready",
-            lastTransitionTime: new Date().toISOString().replace(/\.\d+/, "")
-          }
-        ]
-      }
-    })
-    const patch = request(
-      `${settings.url}/apis/compute.kpu.dev/v1alpha1/namespaces/${namespace}/computes/${name}/status`,
+    const body = JSON.stringify(content)
+    const sent = request(
+      `${settings.url}/apis/compute.kpu.dev/v1alpha1/namespaces/${path}`,
       {
         agent,
         method: "PATCH",
         headers: {
           authorization: `Bearer ${settings.token}`,
-          "content-type": "application/merge-patch+json",
+          "content-type": contentType,
           "content-length": Buffer.byteLength(body)
         }
       },
       (response) => {
         response.resume()
         response.once("end", () =>
-          response.statusCode === 200 ? done(Date.now()) : fail(new Error(`status of ${name}: ${response.statusCode}`))
+          (response.statusCode ?? 500) < 300 ? done(Date.now()) : fail(new Error(`${path}: ${response.statusCode}`))
         )
       }
     )
-    patch.once("error", fail)
-    patch.end(body)
+    sent.once("error", fail)
+    sent.end(body)
   })
 
+const setReady = (namespace: string, name: string) =>
+  patch(`${namespace}/computes/${name}/status`, "application/merge-patch+json", {
+    status: {
+      conditions: [
+        {
+          type: "Ready",
+          status: "True",
+          reason: "StatefulSetReady",
+          message: "All 1 replicas are ready",
+          lastTransitionTime: new Date().toISOString().replace(/\.\d+/, "")
+        }
+      ]
+    }
+  })
+
+const apply = (namespace: string, name: string) =>
+  patch(`${namespace}/computes/${name}?fieldManager=bare&force=true`, "application/apply-patch+yaml", {
+    apiVersion: "compute.kpu.dev/v1alpha1",
+    kind: "Compute",
+    metadata: { name },
+    spec: { image: "example/server", suspend: false }
+  })
+
+interface Command {
+  readonly do: "apply" | "ready"
+  readonly namespace: string
+  readonly names: ReadonlyArray<string>
+}
+
 for (let command = await next(); command !== undefined; command = await next()) {
-  const { names, namespace } = command as { readonly namespace: string; readonly names: ReadonlyArray<string> }
+  const { do: what, names, namespace } = command as Command
+  const started = performance.now()
   const changed: Array<number> = []
   let at = 0
   await Promise.all(
     Array.from({ length: 32 }, async () => {
       while (at < names.length) {
         const i = at++
-        changed[i] = await setReady(namespace, names[i]!)
+        changed[i] = await (what === "apply" ? apply : setReady)(namespace, names[i]!)
       }
     })
   )
-  reply({ changed })
+  reply({ changed, seconds: (performance.now() - started) / 1000 })
 }
 process.exit(0)

@@ -230,13 +230,18 @@ const make = Effect.gen(function* () {
       // the wait for a connection is outside the time limit as well: of ten thousand applies at once none is late
       Semaphore.withPermit(slots, renewing(bounded(request)))
     ).pipe(
-      Effect.withSpan(`Kubernetes.${request.verb}`, {
-        attributes: {
-          "k8s.resource.kind": request.resource.kind,
-          "k8s.namespace.name": request.resource.namespace,
-          "k8s.resource.name": request.resource.name
-        }
-      })
+      Effect.withSpan(
+        `Kubernetes.${request.verb}`,
+        {
+          attributes: {
+            "k8s.resource.kind": request.resource.kind,
+            "k8s.namespace.name": request.resource.namespace,
+            "k8s.resource.name": request.resource.name
+          }
+        },
+        // a stack would show this line, and costs a tenth of the request
+        { captureStackTrace: false }
+      )
     )
 
   const lines = (request: KubernetesRequest): Stream.Stream<unknown, ApiError> =>
