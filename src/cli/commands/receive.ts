@@ -13,7 +13,15 @@ export const receive = Command.make(
   "receive",
   {
     name: computeName,
-    count: Flag.Int("count").pipe(Flag.withAlias("c"), Flag.withDescription("How many tensors"), Flag.withDefault(1)),
+    count: Flag.Int("count").pipe(
+      Flag.withAlias("c"),
+      Flag.withDescription("How many tensors"),
+      Flag.withDefault(1),
+      Flag.filter(
+        (count) => count >= 1,
+        (count) => `--count must be at least 1, not ${count}`
+      )
+    ),
     parameters: record("param").pipe(
       Flag.withAlias("p"),
       Flag.withDescription("A parameter for the server, such as shape=20,20; may be repeated")
