@@ -3,12 +3,14 @@
  */
 import { createServer } from "node:https"
 import type { AddressInfo } from "node:net"
+import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { KubeConfig } from "../../src/KubeConfig.ts"
 import type { KubeConfigOptions } from "../../src/layers/KubeConfigOptions.ts"
 import { KubernetesError, type KubernetesErrorReason } from "../../src/schema/KubernetesError.ts"
@@ -140,6 +142,30 @@ describe("what is tried again", () => {
       assert.include(reason.message, "words")
       assert.isFalse(reason.isRetryable)
       assert.strictEqual(proxy.seen.length, requests)
+    })
+  )
+
+  it.live("and counted in the span of the request, which shows no token", () =>
+    Effect.gen(function* () {
+      const proxy = yield* answering(unavailable, unavailable, good)
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* withClient(proxy.url, get).pipe(Effect.withTracer(tracer))
+      const span = spans.find(({ name }) => name === "Kubernetes.get")
+      assert.deepStrictEqual(Object.fromEntries(span?.attributes ?? []), {
+        "k8s.resource.kind": "Compute",
+        "k8s.namespace.name": "team-a",
+        "k8s.resource.name": "a",
+        "kpu.kubernetes.retries": 2
+      })
+      const shown = spans.map((span) => inspect([span.name, span.attributes, span.events], { depth: 10 })).join()
+      assert.notInclude(shown, token)
     })
   )
 

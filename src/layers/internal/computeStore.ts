@@ -30,13 +30,14 @@ export const makeObserver = (
   offer: (observation: Observation) => void
 ): Observer => ({ name, offer, since, shown: undefined, joined: 0 })
 
-const digits = /^\d+$/
+const digits = /^[1-9]\d*$/
 
 /**
  * Whether version `a` is older than `b`. Clients may compare versions as numbers (Kubernetes KEP-5504); where one is no
  * number, nothing is known, and nothing counts as older.
  */
-export const isOlder = (a: string, b: string): boolean => digits.test(a) && digits.test(b) && BigInt(a) < BigInt(b)
+export const isOlder = (a: string, b: string): boolean =>
+  digits.test(a) && digits.test(b) && (a.length === b.length ? a < b : a.length < b.length)
 
 /** Shows a state, or its absence, with the absence between two Computes of one name that the watch did not see. */
 const show = (observer: Observer, next: ComputeResource | undefined, last: ComputeResource | undefined): void => {

@@ -156,6 +156,11 @@ describe("what observers of a namespace are shown", () => {
     assert.isFalse(isOlder("10", "9"))
     assert.isFalse(isOlder("abc", "9"))
   })
+
+  it.prop("versions compare as numbers of any size", [Schema.BigInt, Schema.BigInt], ([x, y]) => {
+    const [a, b] = [1n + x * x * x * x, 1n + y * y * y * y]
+    assert.strictEqual(isOlder(String(a), String(b)), a < b)
+  })
 })
 
 /** A server with one Compute's history, and a watch that lags behind it. */
