@@ -27,10 +27,10 @@ export const exitCodes = {
   files: 10,
   /** `kpu doctor` found something broken. */
   unhealthy: 11,
-  /** Interrupted by Ctrl-C. */
-  interrupted: 130,
   /** Its terminal was closed (SIGHUP). */
   hungUp: 129,
+  /** Interrupted by Ctrl-C. */
+  interrupted: 130,
   /** Ended by SIGTERM. */
   terminated: 143
 } as const

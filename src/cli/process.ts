@@ -12,6 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { exitCodes } from "./exitCodes.ts"
 import { hasSwitch } from "./globals.ts"
+import { expandArguments } from "./input/arguments.ts"
 import { runKpu } from "./kpu.ts"
 import * as Leftovers from "./Leftovers.ts"
 import { layer as screenLayer } from "./output/Screen.ts"
@@ -22,7 +23,7 @@ const leftovers = Leftovers.make()
 const program = runKpu(args).pipe(
   Effect.provide(
     Layer.mergeAll(
-      screenLayer({ quiet: hasSwitch(args, "--quiet", "q") }),
+      screenLayer({ quiet: hasSwitch(expandArguments(args), "--quiet", "q") }),
       NodeServices.layer,
       Layer.succeed(Leftovers.Leftovers, leftovers)
     )
