@@ -4,6 +4,8 @@
  * **Signals.** The first Ctrl-C (or SIGTERM, SIGHUP) interrupts the command, whose scopes then clean up: streams are
  * cancelled, a Compute that was held is deleted, a partial file is removed. A second one leaves at once and says what
  * is left behind.
+ *
+ * **Pipes.** A reader that goes away (`kpu get -w | head -1`) ends the command, in order and without an error.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
@@ -59,8 +61,14 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   })
 }
 
+let readerIsGone = false
+process.stdout.on("error", () => {
+  readerIsGone = true
+  Effect.runFork(Fiber.interrupt(fiber))
+})
+
 fiber.addObserver((exit) => {
-  const code = Exit.isSuccess(exit) ? exit.value : exitCodes.failure
+  const code = readerIsGone ? exitCodes.ok : Exit.isSuccess(exit) ? exit.value : exitCodes.failure
   // Whatever still keeps the process (a socket that closes slowly, standard input) is not waited for.
   process.exit(interruptedBy === undefined ? code : codes[interruptedBy])
 })

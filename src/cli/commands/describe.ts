@@ -3,7 +3,6 @@
 import * as Clock from "effect/Clock"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Diagnosis from "../../layers/ComputeDiagnosisPods.ts"
 import { defaultPort } from "../../schema/ComputeOptions.ts"
 import type { ComputeResource } from "../../schema/ComputeResource.ts"
 import { describe as describeStatus, isReady } from "../../schema/Readiness.ts"
@@ -91,9 +90,7 @@ export const describe = Command.make(
     const pod =
       isReady(resource) || resource.spec?.suspend === true
         ? undefined
-        : yield* Effect.flatMap(ComputeDiagnosis, (diagnosis) => diagnosis.summary(resource)).pipe(
-            Effect.provide(Diagnosis.layer)
-          )
+        : yield* Effect.flatMap(ComputeDiagnosis, (diagnosis) => diagnosis.summary(resource))
     const now = yield* Clock.currentTimeMillis
     yield* report({
       text: textOf(resource, address, pod === "" ? undefined : pod, now),

@@ -155,15 +155,45 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
     })
   )
 
-  it.effect("says why a Compute does not come up", () =>
+  it.effect("shows what is wrong with a Pod while it waits, and gives up where waiting mends nothing", () =>
     Effect.gen(function* () {
       const { cluster, env } = yield* WorldKit.World
-      cluster.setPodTrouble("default", "broken", { reason: "ErrImageNeverPull", message: "no such image" } as never)
-      const waited = yield* kpu(["apply", "broken", "--wait", "--timeout", "20s"], { env })
-      assert.include([exitCodes.failed, exitCodes.timeout], waited.code)
+      cluster.setPodTrouble("default", "broken", { reason: "ErrImageNeverPull", message: "no such image" })
+      const waited = yield* kpu(["apply", "broken", "--wait"], { env })
+      assert.strictEqual(waited.code, exitCodes.failed)
+      assert.match(waited.stderr, /^error: Compute default\/broken cannot start: .*ErrImageNeverPull/m)
       assert.match((yield* succeed(["describe", "broken"], { env })).stdout, /ErrImageNeverPull/)
-      cluster.setPodTrouble("default", "broken", undefined)
       yield* succeed(["delete", "broken"], { env })
+
+      cluster.setPodTrouble("default", "healing", { reason: "ImagePullBackOff", message: "back-off pulling" })
+      const healed = yield* kpu(["apply", "healing", "--wait"], {
+        env,
+        onStderr: (text) => {
+          if (text.includes("ImagePullBackOff")) cluster.setPodTrouble("default", "healing", undefined)
+        }
+      })
+      assert.strictEqual(healed.code, 0, healed.stderr)
+      assert.match(healed.stderr, /^warning: .*ImagePullBackOff/m)
+      yield* succeed(["delete", "healing"], { env })
+    })
+  )
+
+  it.effect("ends quietly where the reader of its output goes away", () =>
+    Effect.gen(function* () {
+      const { env } = yield* WorldKit.World
+      yield* succeed(["apply", "read"], { env })
+      // As `kpu get -w | head -1` does.
+      const cut = yield* kpu(["get", "-w", "-o", "name"], {
+        env,
+        onStart: (child) =>
+          child.stdout!.once("data", () => {
+            child.stdout!.destroy()
+            Effect.runFork(succeed(["suspend", "read"], { env }))
+          })
+      })
+      assert.notMatch(cut.stderr, /EPIPE|^\s+at /m)
+      assert.strictEqual(cut.code, 0)
+      yield* succeed(["delete", "read"], { env })
     })
   )
 
