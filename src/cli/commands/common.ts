@@ -6,6 +6,7 @@ import { group, kind, plural } from "../../schema/ComputeResource.ts"
 import { NotReady } from "../../schema/KpuError.ts"
 import { isReady } from "../../schema/Readiness.ts"
 import type { Handle, ReadyOptions } from "../../services/ComputeHandle.ts"
+import { Namespace } from "../../services/Namespace.ts"
 import { dialOptions } from "../client.ts"
 import { globals } from "../globals.ts"
 import { type ActionResult, outputVersion } from "../output/json.ts"
@@ -42,6 +43,14 @@ export const serving = (compute: Handle, options?: ReadyOptions) =>
     }
     yield* ready(compute, options)
   })
+
+/** Whether an error says that there is no such Compute. */
+export const isAbsent = (error: { readonly _tag: string; readonly reason?: unknown }): boolean =>
+  error._tag === "KubernetesError" && (error.reason as { readonly _tag?: string } | undefined)?._tag === "NotFound"
+
+/** What there is to say of a Compute that was gone before it was looked at. */
+export const absent = (name: string) =>
+  Effect.map(Namespace, (namespace) => actionResult("deleted", { namespace: namespace.name, name: stripKind(name) }))
 
 export const actionResult = (
   action: ActionResult["action"],

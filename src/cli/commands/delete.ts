@@ -2,14 +2,10 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import { Namespace } from "../../services/Namespace.ts"
 import { withClient } from "../client.ts"
 import { computeNames, duration, orUndefined } from "../input/flags.ts"
 import { whileWaiting } from "../output/Waiting.ts"
-import { actionResult, attach, forEachName, stripKind } from "./common.ts"
-
-const isAbsent = (error: { readonly _tag: string; readonly reason?: unknown }): boolean =>
-  error._tag === "KubernetesError" && (error.reason as { readonly _tag?: string } | undefined)?._tag === "NotFound"
+import { absent, actionResult, attach, forEachName, isAbsent } from "./common.ts"
 
 export const deleteCommand = Command.make(
   "delete",
@@ -34,10 +30,7 @@ export const deleteCommand = Command.make(
       }).pipe(
         Effect.catchIf(
           (error) => ignoreNotFound && isAbsent(error),
-          () =>
-            Effect.map(Namespace, (namespace) =>
-              actionResult("deleted", { namespace: namespace.name, name: stripKind(name) })
-            )
+          () => absent(name)
         )
       )
     ).pipe(withClient)

@@ -11,7 +11,7 @@ import type { Handle } from "../../services/ComputeHandle.ts"
 import { withClient } from "../client.ts"
 import { computeNames, waitTimeout } from "../input/flags.ts"
 import { whileWaiting } from "../output/Waiting.ts"
-import { actionResult, attach, forEachName, ready } from "./common.ts"
+import { absent, actionResult, attach, forEachName, isAbsent, ready } from "./common.ts"
 
 const defaultTimeout = Duration.seconds(300)
 
@@ -60,7 +60,13 @@ export const wait = Command.make(
         if (waitedFor === "ready") yield* ready(compute, { timeout })
         else yield* follow(compute, waitedFor, timeout ?? defaultTimeout)
         return actionResult(waitedFor, { ...compute, uid: (yield* compute.resource).metadata.uid })
-      })
+      }).pipe(
+        // Gone already is what was waited for.
+        Effect.catchIf(
+          (error) => waitedFor === "deleted" && isAbsent(error),
+          () => absent(name)
+        )
+      )
     ).pipe(withClient)
 ).pipe(
   Command.withDescription("Wait until Computes serve (and can be dialled from here), are suspended or are gone"),

@@ -147,11 +147,19 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
       const late = yield* kpu(["wait", "awaited", "--for", "deleted", "--timeout", "300ms"], { env })
       assert.strictEqual(late.code, exitCodes.timeout)
       assert.match(late.stderr, /was not deleted within 0\.3 s: it is still there/)
-      const [waited] = yield* Effect.all(
-        [succeed(["wait", "awaited", "--for=deleted", "-o=json"], { env }), succeed(["delete", "awaited"], { env })],
-        { concurrency: "unbounded" }
-      )
+      let deleting = false
+      const waited = yield* succeed(["wait", "awaited", "--for=deleted", "-o=json"], {
+        env,
+        // Its first line says that it waits.
+        onStderr: () => {
+          if (!deleting) Effect.runFork(succeed(["delete", "awaited"], { env }))
+          deleting = true
+        }
+      })
       assert.strictEqual(decodeAction(waited.stdout).action, "deleted")
+      assert.isTrue(deleting)
+      // What is gone already is not waited for.
+      yield* succeed(["wait", "awaited", "--for", "deleted"], { env })
     })
   )
 
