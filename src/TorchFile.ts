@@ -284,6 +284,6 @@ export const writeStream = <E, R>(
         pickler.tensor(String(index), dtype, shape)
       })
       yield* writeAll(writer.record(record("data.pkl", pickler.finish())))
-      yield* writeAll(writer.finish())
+      yield* writeAll([writer.finish()])
     })
   )

@@ -4,7 +4,8 @@
  * PyTorch's serialization id is a hash of the records' names and one of their CRCs, of 20 digits each. So is this one, of
  * other hashes: nothing reads it but caches of whole files.
  */
-import { crc32 } from "./Crc32.ts"
+import { ByteWriter } from "./ByteWriter.ts"
+import { crc32, crc32OfText } from "./Crc32.ts"
 import { archiveSize, ZipWriter } from "./ZipWriter.ts"
 
 /** The first path component of every record's name. */
@@ -38,39 +39,55 @@ export const streamHeadRecords: ReadonlyArray<FileRecord> = [record("byteorder",
 const versionRecord = record("version", version)
 const idName = `${root}/.data/serialization_id`
 
+/** A CRC as the four bytes that the id is a hash of. */
+const word = new Uint8Array(4)
+const wordView = new DataView(word.buffer)
+
 /** Writes an archive whose last record is a hash of the others' names and CRCs, as PyTorch's is. */
 export class ArchiveWriter {
-  private readonly zip = new ZipWriter()
+  private readonly out = new ByteWriter()
+  private readonly zip = new ZipWriter(this.out)
   private names = 0
   private crcs = 0
-  private readonly word = new Uint32Array(1)
 
-  /** What comes before a record's data. */
-  begin(name: string, size: number): Uint8Array {
-    this.names = crc32(encoder.encode(name), this.names)
-    return this.zip.begin(name, size)
+  /** Writes what comes before a record's data. */
+  begin(name: string, size: number): void {
+    this.names = crc32OfText(name, this.names)
+    this.zip.begin(name, size)
   }
-  /** What comes after it. */
-  end(crc: number): Uint8Array {
-    this.word[0] = crc
-    this.crcs = crc32(new Uint8Array(this.word.buffer), this.crcs)
-    return this.zip.end(crc)
+  /** Writes what comes after it. */
+  end(crc: number): void {
+    wordView.setUint32(0, crc, true)
+    this.crcs = crc32(word, this.crcs)
+    this.zip.end(crc)
   }
-  /** A whole record. */
+  /** Writes a whole record, which is small: its data is copied. */
+  add({ data, name }: FileRecord): void {
+    this.begin(name, data.byteLength)
+    this.out.append(data)
+    this.end(crc32(data))
+  }
+  /** Writes the last records and the directory; gives all that was not taken yet. */
+  finish(): Uint8Array {
+    this.add(versionRecord)
+    const id = String(this.names).padStart(20, "0") + String(this.crcs).padStart(20, "0")
+    this.zip.begin(idName, serializationIdBytes)
+    this.out.text(id)
+    this.zip.end(crc32OfText(id))
+    this.zip.finish()
+    return this.take()
+  }
+  /** What was written since the last time. */
+  take(): Uint8Array {
+    return this.out.take()
+  }
+  /** The next pieces of the archive, with a record's data as it lies; what follows the data comes with the next piece. */
   *record({ data, name }: FileRecord): Generator<Uint8Array> {
-    yield this.begin(name, data.byteLength)
+    this.begin(name, data.byteLength)
+    yield this.take()
     // An empty piece means nothing to whoever writes it.
     if (data.byteLength > 0) yield data
-    yield this.end(crc32(data))
-  }
-  /** The last records, and the directory. */
-  *finish(): Generator<Uint8Array> {
-    yield* this.record(versionRecord)
-    const id = encoder.encode(String(this.names).padStart(20, "0") + String(this.crcs).padStart(20, "0"))
-    yield this.zip.begin(idName, serializationIdBytes)
-    yield id
-    yield this.zip.end(crc32(id))
-    yield this.zip.finish()
+    this.end(crc32(data))
   }
 }
 

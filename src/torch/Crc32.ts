@@ -11,3 +11,6 @@ export const crc32 = (bytes: Uint8Array, crc = 0): number => {
   }
   return crc
 }
+
+/** The CRC-32 of a text's UTF-8. */
+export const crc32OfText = (text: string, crc = 0): number => zlib.crc32(text, crc)

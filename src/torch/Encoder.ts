@@ -30,8 +30,6 @@ export interface EncodedTensor {
   trailer(crc: number): Uint8Array
 }
 
-const concat = (pieces: Iterable<Uint8Array>): Uint8Array => Buffer.concat([...pieces])
-
 /** One tensor's file. */
 export const encodeTensor = (tensor: Tensor): EncodedTensor => {
   const pickler = new Pickler()
@@ -39,15 +37,16 @@ export const encodeTensor = (tensor: Tensor): EncodedTensor => {
   const records = headRecords(pickler.finish())
   const storage = record("data/0", tensor.data)
   const writer = new ArchiveWriter()
-  const header = concat([
-    ...records.flatMap((each) => [...writer.record(each)]),
-    writer.begin(storage.name, tensor.data.byteLength)
-  ])
+  for (const each of records) writer.add(each)
+  writer.begin(storage.name, tensor.data.byteLength)
   return {
     byteLength: sizeOf([...records, storage]),
-    header,
+    header: writer.take(),
     data: tensor.data,
-    trailer: (crc) => concat([writer.end(crc), ...writer.finish()])
+    trailer: (crc) => {
+      writer.end(crc)
+      return writer.finish()
+    }
   }
 }
 
@@ -58,7 +57,7 @@ const encodeArchive = (pickle: Uint8Array, storages: ReadonlyArray<Uint8Array>):
     *pieces() {
       const writer = new ArchiveWriter()
       for (const each of records) yield* writer.record(each)
-      yield* writer.finish()
+      yield writer.finish()
     }
   }
 }

@@ -4,8 +4,7 @@
  * Source: Python's `pickletools`, whose names the opcodes have here.
  */
 import { type DType, dtypeInfo } from "../schema/DType.ts"
-
-const encoder = new TextEncoder()
+import { ByteWriter } from "./ByteWriter.ts"
 
 /** The strides of a contiguous tensor, in elements, as PyTorch computes them: a size of zero counts as one. */
 export const contiguousStrides = (shape: ReadonlyArray<number>): Array<number> => {
@@ -20,8 +19,7 @@ export const contiguousStrides = (shape: ReadonlyArray<number>): Array<number> =
 
 /** Builds one pickle. */
 export class Pickler {
-  private bytes = new Uint8Array(256)
-  private length = 0
+  private readonly out = new ByteWriter()
   private memoSize = 0
   private readonly memo = new Map<string, number>()
 
@@ -75,18 +73,18 @@ export class Pickler {
   }
 
   string(value: string): void {
-    if (this.get(`s${value}`)) return
-    const bytes = encoder.encode(value)
-    this.push(0x58) // BINUNICODE
-    this.uint32(bytes.length)
-    this.append(bytes)
-    this.put(`s${value}`)
+    const key = `s${value}`
+    if (this.get(key)) return
+    this.out.u8(0x58) // BINUNICODE
+    this.out.u32(Buffer.byteLength(value))
+    this.out.text(value)
+    this.put(key)
   }
 
   /** The pickle. */
   finish(): Uint8Array {
     this.push(0x2e) // STOP
-    return this.bytes.slice(0, this.length)
+    return this.out.take()
   }
 
   private batches(count: number, opcode: number, write: (index: number) => void): void {
@@ -102,7 +100,7 @@ export class Pickler {
     const key = `g${module} ${name}`
     if (this.get(key)) return
     this.push(0x63) // GLOBAL
-    this.append(encoder.encode(`${module}\n${name}\n`))
+    this.out.text(`${module}\n${name}\n`)
     this.put(key)
   }
 
@@ -120,16 +118,18 @@ export class Pickler {
   private int(value: number): void {
     if (value < 0x100)
       this.push(0x4b, value) // BININT1
-    else if (value < 0x10000)
-      this.push(0x4d, value & 255, value >>> 8) // BININT2
-    else if (value < 0x80000000) {
+    else if (value < 0x10000) {
+      this.push(0x4d) // BININT2
+      this.out.u16(value)
+    } else if (value < 0x80000000) {
       this.push(0x4a) // BININT
-      this.uint32(value)
+      this.out.u32(value)
     } else {
       const bytes: Array<number> = []
       for (let rest = value; rest > 0; rest = Math.floor(rest / 256)) bytes.push(rest % 256)
       if (bytes[bytes.length - 1]! >= 0x80) bytes.push(0)
-      this.push(0x8a, bytes.length, ...bytes) // LONG1
+      this.push(0x8a, bytes.length) // LONG1
+      for (const byte of bytes) this.out.u8(byte)
     }
   }
 
@@ -141,7 +141,7 @@ export class Pickler {
       this.push(0x71, index) // BINPUT
     else {
       this.push(0x72) // LONG_BINPUT
-      this.uint32(index)
+      this.out.u32(index)
     }
   }
 
@@ -152,30 +152,13 @@ export class Pickler {
       this.push(0x68, index) // BINGET
     else {
       this.push(0x6a) // LONG_BINGET
-      this.uint32(index)
+      this.out.u32(index)
     }
     return true
   }
 
-  private push(...bytes: ReadonlyArray<number>): void {
-    this.reserve(bytes.length)
-    for (const byte of bytes) this.bytes[this.length++] = byte
-  }
-
-  private append(bytes: Uint8Array): void {
-    this.reserve(bytes.length)
-    this.bytes.set(bytes, this.length)
-    this.length += bytes.length
-  }
-
-  private uint32(value: number): void {
-    this.push(value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24)
-  }
-
-  private reserve(count: number): void {
-    if (this.length + count <= this.bytes.length) return
-    const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + count))
-    larger.set(this.bytes)
-    this.bytes = larger
+  private push(opcode: number, argument?: number): void {
+    this.out.u8(opcode)
+    if (argument !== undefined) this.out.u8(argument)
   }
 }

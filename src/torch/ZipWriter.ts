@@ -7,6 +7,7 @@
  *
  * Source: PKWARE APPNOTE 6.3.10; the layout is the one that PyTorch 2.9 was seen to write.
  */
+import type { ByteWriter } from "./ByteWriter.ts"
 
 /** Where data may begin. */
 export const alignment = 64
@@ -20,10 +21,9 @@ const centralHeaderBytes = 46
 const zip64EndBytes = 56 + 20
 const endBytes = 22
 
-const encoder = new TextEncoder()
-
 interface Entry {
-  readonly name: Uint8Array
+  readonly name: string
+  readonly nameLength: number
   readonly size: number
   readonly offset: number
   crc: number
@@ -47,7 +47,7 @@ export const archiveSize = (records: Iterable<{ readonly name: string; readonly 
   let offset = 0
   let central = 0
   for (const { name, size } of records) {
-    const nameLength = encoder.encode(name).length
+    const nameLength = Buffer.byteLength(name)
     central += centralHeaderBytes + nameLength + centralExtraBytes(offset, size)
     offset += localHeaderBytes + nameLength + localExtraBytes(offset, nameLength, size) + size + descriptorBytes(size)
   }
@@ -56,121 +56,115 @@ export const archiveSize = (records: Iterable<{ readonly name: string; readonly 
 
 /** Writes one archive: `begin`, the data (by the caller), `end` for each record, then `finish`. */
 export class ZipWriter {
+  private readonly out: ByteWriter
   private readonly entries: Array<Entry> = []
   private offset = 0
 
+  constructor(out: ByteWriter) {
+    this.out = out
+  }
+
   /** The local header of the next record; its data comes right after. */
-  begin(recordName: string, size: number): Uint8Array {
-    const name = encoder.encode(recordName)
-    const extra = localExtraBytes(this.offset, name.length, size)
-    const header = new Uint8Array(localHeaderBytes + name.length + extra)
-    const view = new DataView(header.buffer)
+  begin(name: string, size: number): void {
+    const { offset, out } = this
+    const nameLength = Buffer.byteLength(name)
+    const extra = localExtraBytes(offset, nameLength, size)
     const zip64 = size >= uint32Max
-    view.setUint32(0, 0x04034b50, true)
-    view.setUint16(4, zip64 ? 45 : 0, true)
-    view.setUint16(6, flags, true)
+    out.u32(0x04034b50)
+    out.u16(zip64 ? 45 : 0)
+    out.u16(flags)
+    out.u16(0) // stored as it is
+    out.u32(0) // no date
+    out.u32(0) // the CRC comes later
+    out.u32(zip64 ? uint32Max : 0)
+    out.u32(zip64 ? uint32Max : 0)
+    out.u16(nameLength)
+    out.u16(extra)
+    out.text(name)
     if (zip64) {
-      view.setUint32(18, uint32Max, true)
-      view.setUint32(22, uint32Max, true)
+      out.u16(1)
+      out.u16(16)
+      out.u64(size)
+      out.u64(size)
     }
-    view.setUint16(26, name.length, true)
-    view.setUint16(28, extra, true)
-    header.set(name, localHeaderBytes)
-    let at = localHeaderBytes + name.length
-    if (zip64) {
-      view.setUint16(at, 1, true)
-      view.setUint16(at + 2, 16, true)
-      view.setBigUint64(at + 4, BigInt(size), true)
-      view.setBigUint64(at + 12, BigInt(size), true)
-      at += 20
-    }
-    header[at] = 0x46
-    header[at + 1] = 0x42
-    view.setUint16(at + 2, header.length - at - 4, true)
-    header.fill(0x5a, at + 4)
-    this.entries.push({ name, size, offset: this.offset, crc: 0 })
-    this.offset += header.length + size + descriptorBytes(size)
-    return header
+    const padding = extra - (zip64 ? 20 : 0) - 4
+    out.u16(0x4246) // "FB"
+    out.u16(padding)
+    out.repeat(0x5a, padding)
+    this.entries.push({ name, nameLength, size, offset, crc: 0 })
+    this.offset += localHeaderBytes + nameLength + extra + size + descriptorBytes(size)
   }
 
   /** What follows the data of the record that was begun last. */
-  end(crc: number): Uint8Array {
+  end(crc: number): void {
+    const { out } = this
     const entry = this.entries[this.entries.length - 1]!
     entry.crc = crc
-    const descriptor = new Uint8Array(descriptorBytes(entry.size))
-    const view = new DataView(descriptor.buffer)
-    view.setUint32(0, 0x08074b50, true)
-    view.setUint32(4, crc, true)
-    if (descriptor.length === 16) {
-      view.setUint32(8, entry.size, true)
-      view.setUint32(12, entry.size, true)
+    out.u32(0x08074b50)
+    out.u32(crc)
+    if (entry.size >= uint32Max) {
+      out.u64(entry.size)
+      out.u64(entry.size)
     } else {
-      view.setBigUint64(8, BigInt(entry.size), true)
-      view.setBigUint64(16, BigInt(entry.size), true)
+      out.u32(entry.size)
+      out.u32(entry.size)
     }
-    return descriptor
   }
 
   /** The central directory and the end records. */
-  finish(): Uint8Array {
-    const start = this.offset
-    let size = 0
-    for (const entry of this.entries) {
-      size += centralHeaderBytes + entry.name.length + centralExtraBytes(entry.offset, entry.size)
-    }
-    const out = new Uint8Array(size + zip64EndBytes + endBytes)
-    const view = new DataView(out.buffer)
-    let at = 0
-    for (const entry of this.entries) at = this.writeCentral(out, view, at, entry)
-    const count = this.entries.length
-    view.setUint32(at, 0x06064b50, true)
-    view.setBigUint64(at + 4, 44n, true)
-    view.setUint16(at + 12, 0x031e, true)
-    view.setUint16(at + 14, 45, true)
-    view.setBigUint64(at + 24, BigInt(count), true)
-    view.setBigUint64(at + 32, BigInt(count), true)
-    view.setBigUint64(at + 40, BigInt(size), true)
-    view.setBigUint64(at + 48, BigInt(start), true)
-    at += 56
-    view.setUint32(at, 0x07064b50, true)
-    view.setBigUint64(at + 8, BigInt(start + size), true)
-    view.setUint32(at + 16, 1, true)
-    at += 20
-    view.setUint32(at, 0x06054b50, true)
-    view.setUint16(at + 8, Math.min(count, uint16Max), true)
-    view.setUint16(at + 10, Math.min(count, uint16Max), true)
-    view.setUint32(at + 12, Math.min(size, uint32Max), true)
-    view.setUint32(at + 16, Math.min(start, uint32Max), true)
-    return out
+  finish(): void {
+    const { entries, offset, out } = this
+    const before = out.length
+    for (const entry of entries) this.writeCentral(entry)
+    const size = out.length - before
+    const count = entries.length
+    out.u32(0x06064b50)
+    out.u64(44)
+    out.u16(0x031e)
+    out.u16(45)
+    out.u64(0) // this disk, and the directory's
+    out.u64(count)
+    out.u64(count)
+    out.u64(size)
+    out.u64(offset)
+    out.u32(0x07064b50)
+    out.u32(0)
+    out.u64(offset + size)
+    out.u32(1)
+    out.u32(0x06054b50)
+    out.u32(0)
+    out.u16(Math.min(count, uint16Max))
+    out.u16(Math.min(count, uint16Max))
+    out.u32(Math.min(size, uint32Max))
+    out.u32(Math.min(offset, uint32Max))
+    out.u16(0) // no comment
   }
 
-  private writeCentral(out: Uint8Array, view: DataView, at: number, entry: Entry): number {
-    const extra = centralExtraBytes(entry.offset, entry.size)
-    view.setUint32(at, 0x02014b50, true)
-    view.setUint16(at + 6, extra > 0 ? 45 : 0, true)
-    view.setUint16(at + 8, flags, true)
-    view.setUint32(at + 16, entry.crc, true)
-    view.setUint32(at + 20, Math.min(entry.size, uint32Max), true)
-    view.setUint32(at + 24, Math.min(entry.size, uint32Max), true)
-    view.setUint16(at + 28, entry.name.length, true)
-    view.setUint16(at + 30, extra, true)
-    view.setUint32(at + 42, Math.min(entry.offset, uint32Max), true)
-    out.set(entry.name, at + centralHeaderBytes)
-    at += centralHeaderBytes + entry.name.length
+  private writeCentral({ crc, name, nameLength, offset, size }: Entry): void {
+    const { out } = this
+    const extra = centralExtraBytes(offset, size)
+    out.u32(0x02014b50)
+    out.u16(0)
+    out.u16(extra > 0 ? 45 : 0)
+    out.u16(flags)
+    out.u16(0)
+    out.u32(0)
+    out.u32(crc)
+    out.u32(Math.min(size, uint32Max))
+    out.u32(Math.min(size, uint32Max))
+    out.u16(nameLength)
+    out.u16(extra)
+    out.repeat(0, 10) // no comment, disk 0, no attributes
+    out.u32(Math.min(offset, uint32Max))
+    out.text(name)
     if (extra > 0) {
-      view.setUint16(at, 1, true)
-      view.setUint16(at + 2, extra - 4, true)
-      at += 4
-      if (entry.size >= uint32Max) {
-        view.setBigUint64(at, BigInt(entry.size), true)
-        view.setBigUint64(at + 8, BigInt(entry.size), true)
-        at += 16
+      out.u16(1)
+      out.u16(extra - 4)
+      if (size >= uint32Max) {
+        out.u64(size)
+        out.u64(size)
       }
-      if (entry.offset >= uint32Max) {
-        view.setBigUint64(at, BigInt(entry.offset), true)
-        at += 8
-      }
+      if (offset >= uint32Max) out.u64(offset)
     }
-    return at
   }
 }

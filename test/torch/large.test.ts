@@ -6,6 +6,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { toNestedArray } from "../../src/schema/TensorElements.ts"
 import * as TorchFile from "../../src/TorchFile.ts"
+import { ByteWriter } from "../../src/torch/ByteWriter.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { archiveSize, ZipWriter } from "../../src/torch/ZipWriter.ts"
 import { pickle, tensorPickle, wholePickle } from "../kit/Archive.ts"
@@ -35,25 +36,28 @@ const holeFile = (path: string, size: number, marks: ReadonlyArray<readonly [at:
     { name: "archive/version", data: Buffer.from("3\n") }
   ]
   const file = openSync(path, "w")
-  const writer = new ZipWriter()
+  const out = new ByteWriter()
+  const writer = new ZipWriter(out)
   let at = 0
   const write = (bytes: Uint8Array): void => {
     writeSync(file, bytes, 0, bytes.length, at)
     at += bytes.length
   }
   for (const { data, name } of records) {
-    write(writer.begin(name, data?.length ?? size))
+    writer.begin(name, data?.length ?? size)
+    write(out.take())
     if (data === undefined) {
       for (const [offset, byte] of marks) writeSync(file, Buffer.from([byte]), 0, 1, at + offset)
       at += size
       // The CRC of 5 GiB is not asked for when a part of them is read.
-      write(writer.end(0))
+      writer.end(0)
     } else {
       write(data)
-      write(writer.end(crc32(data)))
+      writer.end(crc32(data))
     }
   }
-  write(writer.finish())
+  writer.finish()
+  write(out.take())
   ftruncateSync(file, at)
   closeSync(file)
   assert.strictEqual(at, archiveSize(records.map(({ data, name }) => ({ name, size: data?.length ?? size }))))
