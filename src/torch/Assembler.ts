@@ -269,13 +269,14 @@ export class Assembler {
   /** Checks a chunk against what is known of its tensor, which is made known if it is new. */
   private check(header: ChunkHeader, length: number): OpenTensor {
     const { chunkNumber, tensorId, totalChunks } = header
-    const where = chunkWhere(tensorId, chunkNumber)
+    // Words for a message that is hardly ever needed: made when it is.
+    const where = () => chunkWhere(tensorId, chunkNumber)
     if (tensorId.length === 0 || tensorId.length > maxIdLength) {
-      return refuse(where, `has an id of ${tensorId.length} characters`)
+      return refuse(where(), `has an id of ${tensorId.length} characters`)
     }
-    if (totalChunks === 0) return refuse(where, "says that there are 0 chunks")
-    if (chunkNumber >= totalChunks) return refuse(where, `is beyond the ${totalChunks} chunks that it says there are`)
-    if (this.complete.has(tensorId)) return refuse(where, "came again after the tensor was whole")
+    if (totalChunks === 0) return refuse(where(), "says that there are 0 chunks")
+    if (chunkNumber >= totalChunks) return refuse(where(), `is beyond the ${totalChunks} chunks that it says there are`)
+    if (this.complete.has(tensorId)) return refuse(where(), "came again after the tensor was whole")
     let tensor = this.open.get(tensorId)
     if (tensor === undefined) {
       if (this.open.size >= this.maxOpenTensors) {
@@ -294,9 +295,9 @@ export class Assembler {
       this.open.set(tensorId, tensor)
     }
     if (totalChunks !== tensor.totalChunks) {
-      return refuse(where, `says that there are ${totalChunks} chunks; others said ${tensor.totalChunks}`)
+      return refuse(where(), `says that there are ${totalChunks} chunks; others said ${tensor.totalChunks}`)
     }
-    if (tensor.has(chunkNumber)) return refuse(where, "came twice")
+    if (tensor.has(chunkNumber)) return refuse(where(), "came twice")
     if (chunkNumber === 0) this.describe(tensor, header, where)
     const bytes = tensor.receivedBytes + length
     const missing = totalChunks - tensor.received - 1
@@ -304,7 +305,7 @@ export class Assembler {
       // Every chunk that is missing has at least one byte.
       if (bytes + missing > tensor.size || (missing === 0 && bytes !== tensor.size)) {
         return refuse(
-          where,
+          where(),
           `makes ${bytes} bytes of ${totalChunks - missing} chunks of ${totalChunks}; size_bytes is ${tensor.size}`
         )
       }
@@ -315,11 +316,11 @@ export class Assembler {
   }
 
   /** Reads the metadata of chunk 0 and makes room for the payload. */
-  private describe(tensor: OpenTensor, { metadata, tensorId }: ChunkHeader, where: string): void {
+  private describe(tensor: OpenTensor, { metadata, tensorId }: ChunkHeader, where: () => string): void {
     const size = payloadSize(metadata, where)
     if (size > this.maxTensorBytes) this.tooLarge(tensorId, size)
     if (size < tensor.totalChunks || size > tensor.totalChunks * this.maxChunkBytes) {
-      refuse(where, `says that ${size} bytes are in ${tensor.totalChunks} chunks`)
+      refuse(where(), `says that ${size} bytes are in ${tensor.totalChunks} chunks`)
     }
     this.hold(tensor, size)
     tensor.metadata = { ...metadata }

@@ -17,13 +17,13 @@ const smallPayload = 64 * 1024
 
 /** The tensor of a payload; a contiguous one is a view of the payload. The CRC-32 is checked only when asked for. */
 export const decodePayload = (payload: Payload, options?: DecodeOptions): Tensor => {
-  const where = `tensor ${quote(payload.tensorId)}`
+  const where = () => `tensor ${quote(payload.tensorId)}`
   let tensor: Tensor
   try {
     tensor = decodeTensor(payload.bytes, { ...options, verifyCrc: options?.verifyCrc ?? false })
   } catch (error) {
     if (!(error instanceof TensorDecodeError)) throw error
-    throw new TensorDecodeError({ where: `${where}: ${error.where}`, problem: error.problem })
+    throw new TensorDecodeError({ where: `${where()}: ${error.where}`, problem: error.problem })
   }
   checkMetadata(tensor, payload.metadata, where)
   const { byteLength, buffer } = payload.bytes

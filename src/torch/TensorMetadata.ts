@@ -22,31 +22,31 @@ export const metadataOf = (tensor: Tensor, payloadBytes: number, own?: Metadata)
 })
 
 /** The size of a payload, from its metadata. Throws `TensorDecodeError` for metadata of no known form. */
-export const payloadSize = (metadata: Metadata, where: string): number => {
+export const payloadSize = (metadata: Metadata, where: () => string): number => {
   let length = 0
   for (const key in metadata) length += key.length + metadata[key]!.length
-  if (length > maxMetadataLength) return refuse(where, `has ${length} characters of metadata`)
+  if (length > maxMetadataLength) return refuse(where(), `has ${length} characters of metadata`)
   const text = metadata["size_bytes"]
-  if (text === undefined) return refuse(where, "has no size_bytes in the metadata of chunk 0")
+  if (text === undefined) return refuse(where(), "has no size_bytes in the metadata of chunk 0")
   const size = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(size) || size === 0) return refuse(where, `has size_bytes ${quote(text)}`)
+  if (!Number.isSafeInteger(size) || size === 0) return refuse(where(), `has size_bytes ${quote(text)}`)
   const { dtype, shape } = metadata
   if (dtype !== undefined && !(dtype.startsWith("torch.") && isDType(dtype.slice(6)))) {
-    return refuse(where, `has dtype ${quote(dtype)} in its metadata`)
+    return refuse(where(), `has dtype ${quote(dtype)} in its metadata`)
   }
   if (shape !== undefined && !/^\[(\d{1,16}(, ?\d{1,16}){0,63})?\]$/.test(shape)) {
-    return refuse(where, `has shape ${quote(shape)} in its metadata`)
+    return refuse(where(), `has shape ${quote(shape)} in its metadata`)
   }
   return size
 }
 
 /** Checks that a decoded tensor is what its metadata said. */
-export const checkMetadata = (tensor: Tensor, metadata: Metadata, where: string): void => {
+export const checkMetadata = (tensor: Tensor, metadata: Metadata, where: () => string): void => {
   const { dtype, shape } = metadata
   if (dtype !== undefined && dtype !== `torch.${tensor.dtype}`) {
-    refuse(where, `is ${tensor.dtype}; its metadata says ${quote(dtype)}`)
+    refuse(where(), `is ${tensor.dtype}; its metadata says ${quote(dtype)}`)
   }
   if (shape !== undefined && shape.replace(/[[\] ]/g, "") !== tensor.shape.join()) {
-    refuse(where, `has shape [${tensor.shape.join(", ")}]; its metadata says ${quote(shape)}`)
+    refuse(where(), `has shape [${tensor.shape.join(", ")}]; its metadata says ${quote(shape)}`)
   }
 }
