@@ -1,19 +1,18 @@
 /**
- * The transport on `node:http2`, made for tensors: the bytes of a message go from the caller's memory to the socket and
- * from the socket to their place without being joined on the way.
+ * The transport made for tensors: the bytes of a message go from the caller's memory to the socket and from the socket to
+ * their place without being joined on the way, on an HTTP/2 session of our own (see `internal/http2/ClientSession`).
  *
  * **Details**
  *
- * A message is written as its 5-byte prefix and its views, in one vectored write. One received is handed on in the
- * fragments that HTTP/2 has them in. A session is kept for all calls; when it ends (GOAWAY, a lost socket) the next call
- * dials again. Between calls the session does not keep the process alive.
+ * A message is sent as its 5-byte prefix and its views. One received is handed on in the fragments that the socket has
+ * read. A session is kept for all calls; when it ends (GOAWAY, a lost socket) the next call dials again. Between calls
+ * the session does not keep the process alive.
  *
  * **Gotchas**
  *
- * Compressed messages are refused: they are not asked for. Node's HTTP/2 streams end in several ways at once, so the
- * first thing that tells how a call ended is kept, and told when all data before it has been handed on.
+ * Compressed messages are refused: they are not asked for. A paused call still hands on what the server may send ahead:
+ * the receive window.
  */
-import * as http2 from "node:http2"
 import * as net from "node:net"
 import * as tls from "node:tls"
 import * as Effect from "effect/Effect"
@@ -38,14 +37,12 @@ import {
 } from "./internal/channelOptions.ts"
 import { bareHost, connectError, formatAddress } from "./internal/dialling.ts"
 import { foreignStatus, resetStatus, statusOf } from "./internal/grpcStatus.ts"
+import { ClientSession } from "./internal/http2/ClientSession.ts"
+import type { ClientStream, StreamEnd } from "./internal/http2/ClientStream.ts"
+import type { HeaderField } from "./internal/http2/hpack.ts"
 
-const { constants } = http2
-
-/** Servers that heed it (the C core does) send a chunk of 1 MiB in two frames in place of 64. */
-const maxFrameSize = 512 * 1024
-
-/** Megabytes; Node's default of 10 refuses streams while a large window is in use. */
-const maxSessionMemory = 1024
+/** The socket reads into one buffer of this size: larger ones fall out of the processor's cache. */
+const readBufferBytes = 256 * 1024
 
 /** How soon an idle socket is probed, by TCP. */
 const tcpKeepaliveMillis = 30_000
@@ -54,7 +51,7 @@ const tcpKeepaliveMillis = 30_000
 const pingTimeoutMillis = 20_000
 
 const prefixBytes = 5
-const userAgent = "effect-kpu node-http2"
+const userAgent = "effect-kpu"
 
 const closed: CallStatus = { code: "CANCELLED", details: "the connection was closed" }
 
@@ -73,7 +70,7 @@ class Call implements GrpcCall {
   private readonly owner: Connection
   private readonly events: CallEvents
   private readonly maxMessageBytes: number
-  private stream: http2.ClientHttp2Stream | undefined
+  private stream: ClientStream | undefined
   private over = false
   private status: CallStatus | undefined
   private waiting: ReadonlyArray<Uint8Array> | undefined
@@ -97,47 +94,31 @@ class Call implements GrpcCall {
     }
   }
 
-  /** The session is there. */
-  start(stream: http2.ClientHttp2Stream): void {
-    if (this.over) {
-      stream.close(constants.NGHTTP2_CANCEL)
-      return
-    }
+  /** Begins on a session; false when it takes no more calls. */
+  start(session: ClientSession, fields: ReadonlyArray<HeaderField>): boolean {
+    const stream = session.request(fields, {
+      headers: (headers) => {
+        // Headers that end the stream are its trailers too.
+        this.status = foreignStatus(headers) ?? statusOf(headers)
+        if (headers[":status"] !== "200") this.end(this.status!)
+      },
+      data: (bytes) => this.receive(bytes),
+      trailers: (headers) => {
+        this.status ??= statusOf(headers)
+      },
+      drain: () => {
+        if (!this.over) this.events.drain()
+      },
+      closed: (end) => this.end(this.status ?? endStatus(end))
+    })
+    if (stream === undefined) return false
     this.stream = stream
-    stream.on("response", (headers) => {
-      // Headers that end the stream are its trailers too.
-      this.status ??= foreignStatus(headers) ?? statusOf(headers)
-      if (headers[":status"] !== 200) this.end(this.status!)
-    })
-    stream.on("trailers", (headers) => {
-      this.status ??= statusOf(headers)
-    })
-    stream.on("data", (bytes: Buffer) => this.receive(bytes))
-    stream.on("drain", () => {
-      if (!this.over) this.events.drain()
-    })
-    stream.on("end", () => {
-      if (this.status !== undefined) this.end(this.status)
-    })
-    let lost = "the connection was lost"
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      lost = `${lost} (${error.code ?? error.message})`
-    })
-    const { session } = stream
-    stream.on("close", () => {
-      // A stream's code means something only where the stream alone was ended.
-      const gone = session?.destroyed === true
-      this.end(this.status ?? (gone ? { code: "UNAVAILABLE", details: lost } : resetStatus(stream.rstCode)))
-    })
     if (this.paused) stream.pause()
     const { waiting } = this
     this.waiting = undefined
-    if (waiting !== undefined && this.put(waiting)) this.events.drain()
+    if (waiting !== undefined && stream.write(waiting)) this.events.drain()
     if (this.halfClosed && !this.over) stream.end()
-  }
-
-  get streamId(): number | undefined {
-    return this.stream?.id
+    return true
   }
 
   write(views: ReadonlyArray<Uint8Array>, byteLength: number): boolean {
@@ -146,20 +127,9 @@ class Call implements GrpcCall {
     prefix[0] = 0
     prefix.writeUInt32BE(byteLength, 1)
     const all = [prefix, ...views]
-    if (this.stream !== undefined) return this.put(all)
+    if (this.stream !== undefined) return this.stream.write(all)
     this.waiting = all
     return false
-  }
-
-  private put(views: ReadonlyArray<Uint8Array>): boolean {
-    const stream = this.stream!
-    let more = false
-    stream.cork()
-    for (const view of views) {
-      if (view.byteLength > 0) more = stream.write(view)
-    }
-    stream.uncork()
-    return more && !this.over
   }
 
   halfClose(): void {
@@ -178,7 +148,7 @@ class Call implements GrpcCall {
   }
 
   cancel(): void {
-    if (!this.over) this.finish(constants.NGHTTP2_CANCEL)
+    if (!this.over) this.finish()
   }
 
   /** Ends the call; the first status counts. */
@@ -187,28 +157,19 @@ class Call implements GrpcCall {
     if (status.code === "OK" && (this.left > 0 || this.prefixed > 0)) {
       status = { code: "INTERNAL", details: "the server ended the stream within a message" }
     }
-    // An answer before all is sent: the rest is not wanted, and that is no error.
-    this.finish(status.code === "OK" ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL)
+    this.finish()
     this.events.end(status)
   }
 
-  private finish(rstCode: number): void {
+  private finish(): void {
     this.over = true
     this.waiting = undefined
     clearTimeout(this.timer)
+    this.stream?.reset()
     this.owner.forget(this)
-    const { stream } = this
-    if (stream === undefined || stream.destroyed) return
-    if (rstCode === constants.NGHTTP2_NO_ERROR && !stream.writableEnded) {
-      // Closing with NO_ERROR would wait until everything is written.
-      rstCode = constants.NGHTTP2_CANCEL
-    }
-    stream.close(rstCode)
-    // What is buffered is not wanted; a stream that is not read never closes.
-    stream.resume()
   }
 
-  private receive(bytes: Buffer): void {
+  private receive(bytes: Uint8Array): void {
     const { events, prefix } = this
     let at = 0
     while (at < bytes.byteLength && !this.over) {
@@ -246,8 +207,10 @@ class Connection implements GrpcConnection {
   readonly options: CheckedChannelOptions
   private readonly target: ConnectOptions
   private readonly calls = new Set<Call>()
-  private session: http2.ClientHttp2Session | undefined
-  private dialling: Promise<http2.ClientHttp2Session> | undefined
+  private readonly authority: string
+  private session: ClientSession | undefined
+  private socket: net.Socket | undefined
+  private dialling: Promise<ClientSession> | undefined
   /** Ends the attempt under way. */
   private abort: (() => void) | undefined
   private closed = false
@@ -256,11 +219,13 @@ class Connection implements GrpcConnection {
     this.target = target
     this.options = options
     this.address = formatAddress(target.address)
+    this.authority =
+      options.tls?.serverName === undefined ? this.address : `${options.tls.serverName}:${target.address.port}`
     this.maxChunkSize = maxChunkSizeOf(options)
   }
 
   /** A session that takes calls: the one that there is, or a new one. Rejects with a `DialFailure`. */
-  dial(): Promise<http2.ClientHttp2Session> {
+  dial(): Promise<ClientSession> {
     this.dialling ??= this.dialOnce().finally(() => {
       this.dialling = undefined
       this.abort = undefined
@@ -291,7 +256,7 @@ class Connection implements GrpcConnection {
 
   forget(call: Call): void {
     this.calls.delete(call)
-    if (this.calls.size === 0) this.session?.unref()
+    if (this.calls.size === 0) this.socket?.unref()
   }
 
   close(): void {
@@ -300,48 +265,58 @@ class Connection implements GrpcConnection {
     for (const call of [...this.calls]) call.end(closed)
     const { session } = this
     this.session = undefined
-    // Frames that say CANCEL still go out; what is left of the socket after that is destroyed.
-    session?.close()
-    if (session !== undefined) setImmediate(() => session.destroy())
+    session?.close(closed.details)
   }
 
-  private begin(session: http2.ClientHttp2Session, call: Call, options: CallOptions): boolean {
-    if (session.closed || session.destroyed) return false
-    const { token } = this.options
-    let stream: http2.ClientHttp2Stream
-    try {
-      stream = session.request(
-        {
-          ":method": "POST",
-          ":path": `/${options.method}`,
-          te: "trailers",
-          "content-type": "application/grpc",
-          "user-agent": userAgent,
-          "grpc-accept-encoding": "identity",
-          ...(options.timeoutMillis === undefined ? {} : { "grpc-timeout": formatTimeout(options.timeoutMillis) }),
-          ...options.metadata,
-          ...(token === undefined
-            ? {}
-            : { authorization: `Bearer ${Redacted.value(token)}`, [http2.sensitiveHeaders]: ["authorization"] })
-        },
-        { endStream: false }
-      )
-    } catch {
-      // The session has begun to close.
-      return false
+  private begin(session: ClientSession, call: Call, options: CallOptions): boolean {
+    const { tls: secure, token } = this.options
+    const fields: Array<HeaderField> = [
+      { name: ":method", value: "POST" },
+      { name: ":scheme", value: secure === undefined ? "http" : "https" },
+      { name: ":path", value: `/${options.method}` },
+      { name: ":authority", value: this.authority },
+      { name: "te", value: "trailers" },
+      { name: "content-type", value: "application/grpc" },
+      { name: "user-agent", value: userAgent },
+      { name: "grpc-accept-encoding", value: "identity" }
+    ]
+    if (options.timeoutMillis !== undefined) {
+      fields.push({ name: "grpc-timeout", value: formatTimeout(options.timeoutMillis) })
     }
-    session.ref()
-    call.start(stream)
+    for (const name in options.metadata) fields.push({ name, value: options.metadata[name]! })
+    if (token !== undefined) {
+      fields.push({ name: "authorization", value: `Bearer ${Redacted.value(token)}`, sensitive: true })
+    }
+    if (!call.start(session, fields)) return false
+    this.socket?.ref()
     return true
   }
 
-  private dialOnce(): Promise<http2.ClientHttp2Session> {
+  private dialOnce(): Promise<ClientSession> {
     const { connectTimeoutMillis, receiveWindowBytes, tls: secure } = this.options
     const { port } = this.target.address
     const host = bareHost(this.target.address)
     return new Promise((resolve, reject: (failure: DialFailure) => void) => {
-      if (this.closed) return reject(new DialFailure(undefined, "the connection was closed"))
-      const socketOptions = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: tcpKeepaliveMillis }
+      if (this.closed) {
+        reject(new DialFailure(undefined, "the connection was closed"))
+        return
+      }
+      let session: ClientSession | undefined
+      let failure: DialFailure | undefined
+      const socketOptions = {
+        host,
+        port,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: tcpKeepaliveMillis,
+        onread: {
+          buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+          callback: (length: number, buffer: Uint8Array): boolean => {
+            session?.receive(length === buffer.byteLength ? buffer : buffer.subarray(0, length))
+            return true
+          }
+        }
+      }
       const servername = secure?.serverName ?? (net.isIP(host) === 0 ? host : undefined)
       const socket =
         secure === undefined
@@ -354,17 +329,10 @@ class Connection implements GrpcConnection {
               ...(secure.cert === undefined ? {} : { cert: Buffer.from(secure.cert) }),
               ...(secure.key === undefined ? {} : { key: Redacted.value(secure.key) })
             })
-      const authority = secure?.serverName === undefined ? this.address : `${secure.serverName}:${port}`
-      const session = http2.connect(`${secure === undefined ? "http" : "https"}://${authority}`, {
-        createConnection: () => socket,
-        maxSessionMemory,
-        settings: { enablePush: false, initialWindowSize: receiveWindowBytes, maxFrameSize }
-      })
-      let failure: DialFailure | undefined
       const fail = (reason: DialFailure): void => {
         failure ??= reason
         clearTimeout(timer)
-        session.destroy()
+        session?.destroy("no session came up")
         socket.destroy()
         reject(failure)
       }
@@ -373,67 +341,81 @@ class Connection implements GrpcConnection {
         fail(new DialFailure("ETIMEDOUT", problem))
       }, connectTimeoutMillis)
       this.abort = () => fail(new DialFailure(undefined, "the connection was closed"))
-      // The socket's own words: the session wraps them.
-      socket.once("error", (error: NodeJS.ErrnoException) => {
+
+      let lost = "the connection was lost"
+      socket.on("error", (error: NodeJS.ErrnoException) => {
+        lost = `the connection was lost (${error.code ?? error.message})`
         failure ??= dialFailure(this.address, error)
       })
-      const onError = (error: NodeJS.ErrnoException) => fail(failure ?? dialFailure(this.address, error))
-      const onClose = () =>
+      socket.on("close", () => {
+        session?.destroy(lost)
         fail(new DialFailure(undefined, `${this.address} ended the connection before an HTTP/2 session was up`))
-      session.on("error", onError)
-      session.once("close", onClose)
-      session.once("connect", () => session.setLocalWindowSize(receiveWindowBytes))
-      session.once("remoteSettings", () => {
-        clearTimeout(timer)
-        this.keep(session)
-        session.off("error", onError)
-        session.off("close", onClose)
-        resolve(session)
+      })
+      socket.once(secure === undefined ? "connect" : "secureConnect", () => {
+        if (secure !== undefined && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
+          fail(new DialFailure(undefined, `what listens at ${this.address} does not speak HTTP/2 over TLS`))
+          return
+        }
+        const made = new ClientSession(
+          socket,
+          { receiveWindow: receiveWindowBytes },
+          {
+            up: () => {
+              clearTimeout(timer)
+              this.session = made
+              this.socket = socket
+              this.keepalive(made)
+              if (this.calls.size === 0) socket.unref()
+              resolve(made)
+            },
+            goingAway: () => this.leave(made),
+            closed: (why) => {
+              this.leave(made)
+              fail(new DialFailure(undefined, `no HTTP/2 session with ${this.address}: ${why}`))
+            }
+          }
+        )
+        session = made
       })
     })
   }
 
-  /** Takes a session that is up. */
-  private keep(session: http2.ClientHttp2Session): void {
-    this.session = session
-    session.on("error", () => {
-      // Each stream is told, and then "close" comes.
-    })
-    session.on("goaway", (code: number, lastStreamId: number) => {
-      // Calls above it were not looked at by the server. No new ones on this session either way.
-      if (this.session === session) this.session = undefined
-      const details = `the server is going away (${code})`
-      for (const call of [...this.calls]) {
-        if (call.streamId !== undefined && call.streamId > lastStreamId) call.end({ code: "UNAVAILABLE", details })
-      }
-    })
-    const ping = this.keepalive(session)
-    session.on("close", () => {
-      clearInterval(ping)
-      if (this.session === session) this.session = undefined
-    })
-    if (this.calls.size === 0) session.unref()
+  /** The session takes no more calls: the next one dials. */
+  private leave(session: ClientSession): void {
+    if (this.session === session) this.session = undefined
   }
 
-  private keepalive(session: http2.ClientHttp2Session): NodeJS.Timeout | undefined {
+  private keepalive(session: ClientSession): void {
     const { keepaliveMillis } = this.options
-    if (keepaliveMillis === undefined) return undefined
+    if (keepaliveMillis === undefined) return
     const ping = setInterval(() => {
-      if (this.calls.size === 0 || session.destroyed) return
-      const unanswered = setTimeout(() => session.destroy(), pingTimeoutMillis)
+      if (session.destroyed) {
+        clearInterval(ping)
+        return
+      }
+      if (this.calls.size === 0) return
+      const unanswered = setTimeout(() => session.destroy("a ping was not answered"), pingTimeoutMillis)
       unanswered.unref()
       session.ping(() => clearTimeout(unanswered))
     }, keepaliveMillis)
     ping.unref()
-    return ping
+  }
+}
+
+/** What the end of a stream without a status means. */
+const endStatus = (end: StreamEnd): CallStatus => {
+  switch (end._tag) {
+    case "Ended":
+      return { code: "INTERNAL", details: "the server ended the stream without a status" }
+    case "Reset":
+      return resetStatus(end.code)
+    case "Lost":
+      return { code: "UNAVAILABLE", details: end.why }
   }
 }
 
 const dialFailure = (address: string, error: NodeJS.ErrnoException): DialFailure => {
   const { code } = error
-  if (code === "ERR_HTTP2_ERROR" || code === "ERR_HTTP2_SESSION_ERROR") {
-    return new DialFailure(code, `what listens at ${address} does not speak HTTP/2 (${error.message})`)
-  }
   // TLS has its words in the message: "self-signed certificate", "wrong version number".
   const told = code === undefined || code.startsWith("E") ? error.message : `${error.message} (${code})`
   return new DialFailure(code, `no connection to ${address}: ${told}`)

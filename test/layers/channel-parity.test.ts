@@ -401,17 +401,21 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
           readonly _tag = "Mine"
         }
         const mine = new Mine()
-        const tensors = Stream.concat(Stream.make(a), Stream.fail(mine))
+        const failing = (count: number) =>
+          Stream.concat(
+            Stream.make(a),
+            Stream.fromEffect(Effect.andThen(server.waitFor("call", count), Effect.fail(mine)))
+          )
         const server = yield* TensorServer.serve({ receive: () => {}, stream: () => {} })
         const connection = yield* connectTo(server)
-        expect(yield* Effect.flip(connection.sendTensors(tensors))).toBe(mine)
+        expect(yield* Effect.flip(connection.sendTensors(failing(1)))).toBe(mine)
         yield* server.waitFor("cancelled")
-        expect(yield* Effect.flip(Stream.runDrain(connection.streamTensors(tensors)))).toBe(mine)
+        expect(yield* Effect.flip(Stream.runDrain(connection.streamTensors(failing(2))))).toBe(mine)
         yield* server.waitFor("cancelled", 2)
       })
     )
 
-    live("lets what a user's iterable throws be a defect, and cancels", () =>
+    live("lets what a user's iterable throws be a defect, and ends the call", () =>
       Effect.gen(function* () {
         const mine = new Error("mine")
         const tensors = (function* () {
@@ -422,7 +426,11 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
         const connection = yield* connectTo(server)
         const exit = yield* Effect.exit(connection.sendTensors(tensors))
         expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBe(mine)
-        yield* server.waitFor("cancelled")
+        // The server has heard of the call, or not.
+        yield* Effect.sleep("50 millis")
+        expect(server.happened.filter(({ what }) => what === "call")).toHaveLength(
+          server.happened.filter(({ what }) => what === "cancelled").length
+        )
       })
     )
 

@@ -2,9 +2,9 @@
  * What the end of an HTTP/2 stream means in gRPC: from its trailers, its RST_STREAM code, or its HTTP status
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and doc/http-grpc-status-mapping.md).
  */
-import type { IncomingHttpHeaders } from "node:http2"
 import { type GrpcCode, grpcCodes } from "../../schema/KpuError.ts"
 import type { CallStatus } from "../../services/GrpcChannel.ts"
+import type { Headers } from "./http2/hpack.ts"
 
 /** `grpc-message` is percent-encoded UTF-8; a broken one is shown as it is. */
 const decodeMessage = (message: string): string => {
@@ -16,7 +16,7 @@ const decodeMessage = (message: string): string => {
 }
 
 /** The status in trailers, or in the headers of an answer that has nothing else. */
-export const statusOf = (headers: IncomingHttpHeaders): CallStatus | undefined => {
+export const statusOf = (headers: Headers): CallStatus | undefined => {
   const text = headers["grpc-status"]
   if (text === undefined) return undefined
   const message = headers["grpc-message"]
@@ -39,7 +39,7 @@ const httpCodes: { readonly [status: number]: GrpcCode } = {
 }
 
 /** The status that an answer has which is no gRPC: a proxy's, most often. Undefined where it is gRPC. */
-export const foreignStatus = (headers: IncomingHttpHeaders): CallStatus | undefined => {
+export const foreignStatus = (headers: Headers): CallStatus | undefined => {
   const status = Number(headers[":status"])
   if (status !== 200) {
     return {
