@@ -33,7 +33,7 @@ import {
   settingsFrame,
   windowUpdateFrame
 } from "./frames.ts"
-import { encodeHeaders, type HeaderField, HpackDecoder, HpackError } from "./hpack.ts"
+import { emptyTable, encodeHeaders, type HeaderField, HpackDecoder, HpackError } from "./hpack.ts"
 
 export interface SessionOptions {
   /** What the server may send ahead on each stream. */
@@ -95,6 +95,7 @@ export class ClientSession {
   private maxStreams = Number.POSITIVE_INFINITY
   private peerWindow = defaultWindow
   private peerMaxFrameSize = defaultMaxFrameSize
+  private tableChanged = false
 
   private sendWindow = defaultWindow
   private unreturned = 0
@@ -264,7 +265,10 @@ export class ClientSession {
       this.nextId += 2
       stream.sendWindow = this.peerWindow
       this.streams.set(stream.id, stream)
-      this.out.push(...headersFrames(stream.id, encodeHeaders(fields), this.peerMaxFrameSize))
+      const encoded = encodeHeaders(fields)
+      const block = this.tableChanged ? Buffer.concat([emptyTable, encoded]) : encoded
+      this.tableChanged = false
+      this.out.push(...headersFrames(stream.id, block, this.peerMaxFrameSize))
       if (stream.queued > 0 || stream.ending) {
         stream.scheduled = true
         this.turns.push(stream)
@@ -555,6 +559,9 @@ export class ClientSession {
     for (let at = 0; at < payload.byteLength; at += 6) {
       const value = payload.readUInt32BE(at + 2)
       switch (payload.readUInt16BE(at)) {
+        case setting.headerTableSize:
+          this.tableChanged = true
+          break
         case setting.maxConcurrentStreams:
           this.maxStreams = value
           break

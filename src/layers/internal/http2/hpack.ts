@@ -122,6 +122,9 @@ export const encodeHeaders = (fields: Iterable<HeaderField>): Buffer => {
   return Buffer.concat(parts)
 }
 
+/** Said before a header block when the server has set its table's size: ours stays empty (RFC 7541, 4.2). */
+export const emptyTable: Uint8Array = Buffer.from([0x20])
+
 /** Reads the header blocks of one connection, in their order. */
 export class HpackDecoder {
   /** The newest entry first. */
