@@ -22,11 +22,15 @@ export type { ChannelOptions, TlsOptions } from "./layers/internal/channelOption
  * ```
  */
 export class GrpcChannel extends Service.GrpcChannel {
+  /** The transport that measures best: `layerHttp2`. */
+  static readonly layer = Http2.layer
+  /** `layer` with options. */
+  static readonly layerWith = Http2.layerWith
   /** `@grpc/grpc-js`, with its defaults set for tensors. */
   static readonly layerGrpcJs = GrpcJs.layer
   /** `layerGrpcJs` with options. */
   static readonly layerGrpcJsWith = GrpcJs.layerWith
-  /** `node:http2` itself, made for tensors: each byte is copied at most once. */
+  /** HTTP/2 on a socket that reads into one buffer: each byte of a tensor is copied at most once. */
   static readonly layerHttp2 = Http2.layer
   /** `layerHttp2` with options. */
   static readonly layerHttp2With = Http2.layerWith

@@ -75,7 +75,7 @@ const layerWith = <CE = never, CR = never, EE = never, ER = never, GE = never, G
       const config: Layer.Layer<KubeConfigService.KubeConfig, KubeConfigError | CE, CR> =
         options.config ?? KubeConfig.layer
       const endpoint: Layer.Layer<EndpointService.Endpoint, EE, ER> = options.endpoint ?? Endpoint.layerService
-      const channel: Layer.Layer<GrpcChannelService.GrpcChannel, GE, GR> = options.channel ?? GrpcChannel.layerGrpcJs
+      const channel: Layer.Layer<GrpcChannelService.GrpcChannel, GE, GR> = options.channel ?? GrpcChannel.layer
       const namespace: Layer.Layer<NamespaceService.Namespace, InvalidInput, KubeConfigService.KubeConfig> =
         options.namespace === undefined ? Namespace.layer : Namespace.layerOf(options.namespace)
       return Computes.layer.pipe(

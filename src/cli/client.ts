@@ -48,7 +48,7 @@ export const clientLayer = (
     config,
     namespace: flags.namespace,
     endpoint: endpointLayer(flags).pipe(Layer.provide(config)),
-    channel: meteredChannel(GrpcChannel.layerGrpcJs, meter),
+    channel: meteredChannel(GrpcChannel.layer, meter),
     timeouts: flags.requestTimeout === undefined ? undefined : { request: flags.requestTimeout }
   }).pipe(Layer.merge(Layer.succeed(TransferMeter, meter)))
 }

@@ -163,7 +163,7 @@ const connectionOf = (
           message: (byteLength) => receiving.message(byteLength),
           fragment: (bytes) => receiving.fragment(bytes),
           drain: () => {},
-          end: (status) => receiving.end(status, Cause.fail(grpcError(method, status)))
+          end: (status) => receiving.end(status, () => Cause.fail(grpcError(method, status)))
         })
         receiving.start(call)
         yield* Effect.addFinalizer(() => Effect.sync(() => call.cancel()))
@@ -191,7 +191,7 @@ const connectionOf = (
           drain: () => sending?.drain(),
           end: (status) => {
             sending?.stop()
-            receiving.end(status, Cause.fail(grpcError(method, status)))
+            receiving.end(status, () => Cause.fail(grpcError(method, status)))
           }
         })
         receiving.start(call)

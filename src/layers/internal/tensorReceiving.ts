@@ -83,9 +83,9 @@ export class Receiving<E, A> {
   }
 
   /** The call has ended; `failure` is what its status means. */
-  end(status: CallStatus, failure: Cause.Cause<E>): void {
+  end(status: CallStatus, failure: () => Cause.Cause<E>): void {
     if (status.code !== "OK") {
-      this.finish(Effect.failCause(failure))
+      this.finish(Effect.failCause(failure()))
       return
     }
     try {
