@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import { type ApiError, ComputeApi, type ComputeRef } from "../services/ComputeApi.ts"
 import { ComputeWatch, type Observation } from "../services/ComputeWatch.ts"
 import { ComputeStore, makeObserver, type Observer } from "./internal/computeStore.ts"
+import { countWatchRestart } from "./internal/metrics.ts"
 import { initial, step, type WatchInput, type WatchState } from "./internal/watchMachine.ts"
 
 /** How long a watch stays open without observers: a handle that waits twice does not list twice. */
@@ -86,6 +87,7 @@ const make = Effect.fnUntraced(function* (options: LayerOptions) {
             Effect.result
           )
           const millis = (yield* Clock.currentTimeMillis) - opened
+          yield* countWatchRestart
           happened(result._tag === "Success" ? { _tag: "Ended", millis } : { _tag: "Failure", error: result.failure })
           break
         }

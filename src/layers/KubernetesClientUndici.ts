@@ -15,8 +15,10 @@
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -34,6 +36,7 @@ import { KubernetesClient, type KubernetesRequest } from "../services/Kubernetes
 import { Timeouts } from "../services/Timeouts.ts"
 import { jsonLines } from "./internal/jsonLines.ts"
 import { type Asked, badResponse, fromAnswer, fromTransport, timedOut } from "./internal/kubernetesAnswer.ts"
+import { countRequest, countRetry } from "./internal/metrics.ts"
 
 /** More requests at once do not make an API server faster, and 1,000 sockets harm both sides. */
 const maxConnections = 32
@@ -71,9 +74,29 @@ const retries = (request: KubernetesRequest) =>
       const delay = Duration.max(duration, retryAfterOf(input))
       return Effect.logWarning(
         `${input.message}; trying again in ${Math.round(Duration.toMillis(delay))} ms (retry ${attempt} of ${maxRetries})`
-      ).pipe(Effect.andThen(Effect.annotateCurrentSpan("kpu.kubernetes.retries", attempt)), Effect.as(delay))
+      ).pipe(
+        Effect.annotateLogs(attributesOf(request)),
+        Effect.andThen(countRetry(request.verb)),
+        Effect.andThen(Effect.annotateCurrentSpan("http.request.resend_count", attempt)),
+        Effect.as(delay)
+      )
     })
   )
+
+/** The attributes of a request, for spans and logs. */
+const attributesOf = ({ resource }: KubernetesRequest): Record<string, string> => ({
+  "k8s.resource.kind": resource.kind,
+  ...(resource.namespace === undefined ? {} : { "k8s.namespace.name": resource.namespace }),
+  ...(resource.name === undefined ? {} : { "k8s.resource.name": resource.name })
+})
+
+/** The tag of the failure that an exit is, for metrics. */
+const failureOf = (exit: Exit.Exit<unknown, ApiError>): string | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  const error = Cause.findErrorOption(exit.cause)
+  if (error._tag === "None") return Cause.hasInterrupts(exit.cause) ? "Interrupted" : "Defect"
+  return error.value._tag === "KubernetesError" ? error.value.reason._tag : error.value._tag
+}
 
 interface Clients {
   readonly certificate: Credentials["certificate"]
@@ -123,6 +146,12 @@ const make = Effect.gen(function* () {
     }
     return clients
   })
+
+  const { hostname, port, protocol } = new URL(config.server)
+  const server = {
+    "server.address": hostname,
+    "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
+  }
 
   let current: Clients | undefined
   const clientsFor = (certificate: Credentials["certificate"]) =>
@@ -224,19 +253,24 @@ const make = Effect.gen(function* () {
     })
 
   const json = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
-    // credentials come first and outside the time limit: a plugin may be waiting for a person
-    Effect.andThen(
-      config.credentials,
-      // the wait for a connection is outside the time limit as well: of ten thousand applies at once none is late
-      Semaphore.withPermit(slots, renewing(bounded(request)))
-    ).pipe(
+    Effect.suspend(() => {
+      const started = performance.now()
+      // credentials come first and outside the time limit: a plugin may be waiting for a person
+      return Effect.andThen(
+        config.credentials,
+        // the wait for a connection is outside the time limit as well: of ten thousand applies at once none is late
+        Semaphore.withPermit(slots, renewing(bounded(request)))
+      ).pipe(Effect.onExit((exit) => countRequest(request.verb, failureOf(exit), (performance.now() - started) / 1000)))
+    }).pipe(
       Effect.withSpan(
         `Kubernetes.${request.verb}`,
         {
+          kind: "client",
           attributes: {
-            "k8s.resource.kind": request.resource.kind,
-            "k8s.namespace.name": request.resource.namespace,
-            "k8s.resource.name": request.resource.name
+            ...attributesOf(request),
+            "http.request.method": request.method,
+            "url.path": request.path,
+            ...server
           }
         },
         // a stack would show this line, and costs a tenth of the request

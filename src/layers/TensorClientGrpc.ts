@@ -10,6 +10,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { kind } from "../schema/ComputeResource.ts"
@@ -17,7 +18,7 @@ import { TensorRequest, TensorResponse } from "../schema/generated/kpu/torch/ser
 import { GrpcError, InvalidInput, SendRejected, TensorDecodeError, TensorLimitError } from "../schema/KpuError.ts"
 import { SendReceipt } from "../schema/SendReceipt.ts"
 import type { Tensor } from "../schema/Tensor.ts"
-import { type CallEvents, type CallStatus, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
+import { type CallStatus, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
 import {
   type ConnectOptions,
   type OutgoingTensors,
@@ -30,21 +31,20 @@ import {
   TensorClient,
   type TensorConnection
 } from "../services/TensorClient.ts"
+import { openChannels } from "./internal/metrics.ts"
 import { TensorMemory } from "./internal/tensorMemory.ts"
 import { type Checked, checkOptions } from "./internal/tensorOptions.ts"
 import { asItIs, type Finish, Receiving } from "./internal/tensorReceiving.ts"
 import { checkTensors, type Sending, startSending } from "./internal/tensorSending.ts"
+import { observeCall, serverAttributes } from "./internal/tensorTelemetry.ts"
 
 const service = "kpu.torch.Service"
 
 /** The largest answer to a send: thousands of ids. */
 const maxResponseBytes = 16 * 2 ** 20
 
-const connectionOf = (
-  connection: GrpcConnection,
-  { name, namespace }: ConnectOptions,
-  memory: TensorMemory
-): TensorConnection => {
+const connectionOf = (connection: GrpcConnection, options: ConnectOptions, memory: TensorMemory): TensorConnection => {
+  const { name, namespace } = options
   const scoped = scopedIn(memory)
   const resource = { kind, namespace, name }
   const metadata = { "compute-id": `${namespace}/${name}` }
@@ -81,11 +81,7 @@ const connectionOf = (
       }
     })
 
-  /** Starts a call that ends with the scope, at the latest. */
-  const open = (method: string, { timeoutMillis }: Checked, events: CallEvents) => {
-    const call = connection.call({ method: `${service}/${method}`, metadata, timeoutMillis }, events)
-    return call
-  }
+  const observe = (method: string) => observeCall(method, metadata, options)
 
   const sendTensors = <E, R>(
     tensors: OutgoingTensors<E, R>,
@@ -94,6 +90,7 @@ const connectionOf = (
     Effect.gen(function* () {
       const checked = yield* check(options, tensors)
       const method = "ReceiveTensors"
+      const observed = yield* observe(method)
       let outcome: Effect.Effect<SendReceipt, SendError | E> | undefined
       let wake: (() => void) | undefined
       let sending: Sending | undefined
@@ -108,7 +105,7 @@ const connectionOf = (
       }
       const internal = (details: string) => settle(Effect.fail(grpcError(method, { code: "INTERNAL", details })))
 
-      const call = open(method, checked, {
+      const call = observed.open(connection, checked, {
         message: (byteLength) => {
           messages++
           bytes += byteLength
@@ -138,7 +135,8 @@ const connectionOf = (
         settle(Effect.failCause(cause))
         call.cancel()
       })
-      const { stop } = sending
+      const { count, stop } = sending
+      observed.tensorsSent = count
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           call.cancel()
@@ -158,8 +156,9 @@ const connectionOf = (
       Effect.gen(function* () {
         const checked = yield* check(request)
         const method = "SendTensors"
-        const receiving = new Receiving<ReceiveError, A>(checked, finish, failed)
-        const call = open(method, checked, {
+        const observed = yield* observe(method)
+        const receiving = new Receiving<ReceiveError, A>(checked, observed.counted(finish), failed)
+        const call = observed.open(connection, checked, {
           message: (byteLength) => receiving.message(byteLength),
           fragment: (bytes) => receiving.fragment(bytes),
           drain: () => {},
@@ -183,9 +182,10 @@ const connectionOf = (
       Effect.gen(function* () {
         const checked = yield* check(options, tensors)
         const method = "StreamTensors"
-        const receiving = new Receiving<ReceiveError | E, A>(checked, finish, failed)
+        const observed = yield* observe(method)
+        const receiving = new Receiving<ReceiveError | E, A>(checked, observed.counted(finish), failed)
         let sending: Sending | undefined
-        const call = open(method, checked, {
+        const call = observed.open(connection, checked, {
           message: (byteLength) => receiving.message(byteLength),
           fragment: (bytes) => receiving.fragment(bytes),
           drain: () => sending?.drain(),
@@ -196,7 +196,8 @@ const connectionOf = (
         })
         receiving.start(call)
         sending = yield* startSending(tensors, call, checked.chunkSize, (cause) => receiving.fail(cause))
-        const { stop } = sending
+        const { count, stop } = sending
+        observed.tensorsSent = count
         yield* Effect.addFinalizer(() =>
           Effect.sync(() => {
             call.cancel()
@@ -248,8 +249,10 @@ export const layer: Layer.Layer<TensorClient, never, GrpcChannel> = Layer.effect
         Effect.gen(function* () {
           const memory = new TensorMemory()
           yield* Effect.addFinalizer(() => Effect.sync(() => memory.clear()))
-          return connectionOf(yield* channel.connect(options), options, memory)
-        })
+          const connection = yield* channel.connect(options)
+          yield* Effect.acquireRelease(Metric.modify(openChannels, 1), () => Metric.modify(openChannels, -1))
+          return connectionOf(connection, options, memory)
+        }).pipe(Effect.withSpan("TensorClient.connect", { kind: "client", attributes: serverAttributes(options) }))
     })
   })
 )

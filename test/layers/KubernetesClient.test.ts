@@ -158,12 +158,18 @@ describe("what is tried again", () => {
       })
       yield* withClient(proxy.url, get).pipe(Effect.withTracer(tracer))
       const span = spans.find(({ name }) => name === "Kubernetes.get")
-      assert.deepStrictEqual(Object.fromEntries(span?.attributes ?? []), {
+      const { hostname, port } = new URL(proxy.url)
+      const { "url.path": path, ...attributes } = Object.fromEntries(span?.attributes ?? [])
+      assert.deepStrictEqual(attributes, {
         "k8s.resource.kind": "Compute",
         "k8s.namespace.name": "team-a",
         "k8s.resource.name": "a",
-        "kpu.kubernetes.retries": 2
+        "http.request.method": "GET",
+        "server.address": hostname,
+        "server.port": Number(port),
+        "http.request.resend_count": 2
       })
+      assert.match(String(path), /\/namespaces\/team-a\/computes\/a$/)
       const shown = spans.map((span) => inspect([span.name, span.attributes, span.events], { depth: 10 })).join()
       assert.notInclude(shown, token)
     })

@@ -60,6 +60,8 @@ export const makeHandle = Effect.fnUntraced(function* (
   const resourceRef = { kind, namespace, name }
   const connection = yield* makeConnection(client, identity, scope)
 
+  const attributes = { "k8s.namespace.name": namespace, "kpu.compute.name": name }
+
   let latest = first
   let doubted = statusMayBeStale(first) ? first : undefined
   let reported = ""
@@ -73,7 +75,7 @@ export const makeHandle = Effect.fnUntraced(function* (
       const conditions = (resource.status?.conditions ?? []).map(formatCondition).join(", ")
       if (conditions === "" || conditions === reported) return Effect.void
       reported = conditions
-      return Effect.logInfo(`Compute ${namespace}/${name}: ${conditions}`)
+      return Effect.annotateLogs(Effect.logInfo(`Compute ${namespace}/${name}: ${conditions}`), attributes)
     })
 
   const address =
@@ -197,8 +199,6 @@ export const makeHandle = Effect.fnUntraced(function* (
     remember(applied)
     return applied
   })
-
-  const attributes = { "k8s.namespace.name": namespace, "kpu.compute.name": name }
 
   const handle: Handle = {
     name,

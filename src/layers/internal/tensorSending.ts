@@ -25,6 +25,8 @@ export interface Sending {
   readonly drain: () => void
   /** The call has ended: the user's producer is stopped, or interrupted. */
   readonly stop: () => void
+  /** How many tensors have been begun. */
+  readonly count: () => number
 }
 
 /** What an exception of the user's iterable is: ours where we made it, otherwise a defect. */
@@ -34,7 +36,7 @@ const causeOf = (error: unknown): Cause.Cause<InvalidInput> =>
 class Pump {
   private readonly call: GrpcCall
   private readonly chunkSize: number
-  private sent = 0
+  sent = 0
   private messages: Iterator<MessageViews> | undefined
   private onDone: ((failure?: Cause.Cause<InvalidInput>) => void) | undefined
 
@@ -110,7 +112,7 @@ export const startSending = <E, R>(
   if (!Stream.isStream(tensors)) {
     return Effect.sync(() => {
       pump.start(tensors, (failure) => (failure === undefined ? call.halfClose() : onFailure(failure)))
-      return { drain, stop: () => pump.stop() }
+      return { drain, stop: () => pump.stop(), count: () => pump.sent }
     })
   }
   return Effect.gen(function* () {
@@ -131,7 +133,8 @@ export const startSending = <E, R>(
         stopped = true
         pump.stop()
         fiber.interruptUnsafe()
-      }
+      },
+      count: () => pump.sent
     }
   })
 }
