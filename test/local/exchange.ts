@@ -19,6 +19,8 @@ export interface Step {
   /** JSON, or text as it is; `{ns}`, `{rv}` and `{uid}` are filled in. */
   readonly body?: unknown
   readonly accept?: string | undefined
+  /** Milliseconds to wait before it: managedFields has times in seconds, and what is older is told by them. */
+  readonly after?: number | undefined
 }
 
 export interface Answer {
@@ -125,6 +127,7 @@ export const play = async (world: World, namespace: string, script: ReadonlyArra
   const answers: Array<Answer> = []
   let last: { uid: string; rv: string } = { uid: "", rv: "" }
   for (const step of script) {
+    if (step.after !== undefined) await new Promise((done) => setTimeout(done, step.after))
     const fill = (text: string) =>
       text.replaceAll("{ns}", namespace).replaceAll("{uid}", last.uid).replaceAll("{rv}", last.rv)
     const path = fill(step.path)

@@ -385,7 +385,11 @@ export const scripts: { readonly [title: string]: ReadonlyArray<Step> } = {
   ],
   "merges the oldest of more than ten updaters": [
     post(object("a", { spec })),
-    ...Array.from({ length: 12 }, (_, i) => merge(`a?fieldManager=u${i}`, { spec: { labels: { [`k${i}`]: "v" } } })),
+    // Those that are merged are each of a second of their own.
+    ...Array.from({ length: 12 }, (_, i) => ({
+      ...merge(`a?fieldManager=u${i}`, { spec: { labels: { [`k${i}`]: "v" } } }),
+      after: i < 4 ? 1_100 : undefined
+    })),
     get("a")
   ]
 }
