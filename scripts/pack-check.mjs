@@ -123,6 +123,14 @@ try {
       const run = attempt(command, [join("out", program)], { cwd: fresh, timeout: 300_000 })
       report(`${title} runs ${program}`, run.problems, run.output.split("\n").at(-1))
     }
+    if (programs.includes("main.js")) {
+      const bin = join("node_modules", "effect-kpu", manifest.bin.kpu)
+      const help = attempt(command, [bin, "--help"], { cwd: fresh })
+      report(
+        `${title} runs the kpu command`,
+        help.problems.length > 0 || help.output.includes("apply") ? help.problems : ["kpu --help does not name apply"]
+      )
+    }
     report(`${title}: importing does nothing else`, attempt(command, ["quiet.mjs"], { cwd: fresh }).problems)
   }
 
