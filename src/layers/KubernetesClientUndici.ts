@@ -13,7 +13,6 @@
  * - A client certificate belongs to a connection, not to a request: when it rotates, new connections are opened, and
  *   the old ones are left to finish.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -114,6 +113,7 @@ const make = Effect.gen(function* () {
   const scope = yield* Effect.scope
   const slots = yield* Semaphore.make(maxConnections)
   const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
+  const NodeHttpClient = yield* Effect.promise(() => import("@effect/platform-node/NodeHttpClient"))
 
   const makeClient = (tls: Undici.buildConnector.BuildOptions, connections: number | null) =>
     Effect.acquireRelease(
