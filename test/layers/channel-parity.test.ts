@@ -22,7 +22,12 @@ import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
 import { dtypeInfo, dtypes } from "../../src/schema/DType.ts"
 import type { TensorChunk } from "../../src/schema/generated/kpu/torch/service.ts"
 import { type GrpcError, grpcCodes, type KpuError } from "../../src/schema/KpuError.ts"
-import { type SendOptions, TensorClient, type TensorMessage } from "../../src/services/TensorClient.ts"
+import {
+  type ScopedTensor,
+  type SendOptions,
+  TensorClient,
+  type TensorMessage
+} from "../../src/services/TensorClient.ts"
 import { Tensor } from "../../src/Tensor.ts"
 import { makeAuthority } from "../kit/certificates.ts"
 import { freePorts } from "../kit/process.ts"
@@ -259,6 +264,47 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
           Stream.runCount
         )
         expect(count).toBe(24)
+      })
+    )
+
+    live("gives tensors whose memory is used again: right while their scope is open, empty after it", () =>
+      Effect.gen(function* () {
+        const other = Tensor.randn([900, 800], { seed: 6 })
+        const server = yield* TensorServer.serve({ send: TensorServer.sending([large, b, other], 65_536) })
+        const connection = yield* connectTo(server)
+        const ended: Array<Tensor> = []
+        const use = (scoped: ScopedTensor) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const tensor = yield* scoped
+              same(tensor, [large, b, other][ended.length % 3]!)
+              ended.push(tensor)
+            })
+          )
+        yield* Stream.runForEach(connection.receiveTensorsScoped({ count: 9 }), (scoped) =>
+          Effect.andThen(
+            use(scoped),
+            Effect.sync(() => {
+              for (const tensor of ended) {
+                expect(tensor.data.byteLength).toBe(0)
+                expect(() => new Uint8Array(tensor.data.buffer)).toThrow(TypeError)
+              }
+            })
+          )
+        )
+        expect(ended).toHaveLength(9)
+
+        // Two at a time, and one whose scope has closed already.
+        const echoed = yield* Stream.runCollect(connection.streamTensorsScoped([large, other]))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const [first, second] = [yield* echoed[0]!, yield* echoed[1]!]
+            same(first, large)
+            same(second, other)
+          })
+        )
+        const exit = yield* Effect.exit(Effect.scoped(echoed[0]!))
+        expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
       })
     )
 
