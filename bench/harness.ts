@@ -158,7 +158,7 @@ export const measure = (
               elements,
               chunkSize,
               // Round 0 warms up.
-              count: round === 0 && direction !== "fairness" ? Math.max(1, Math.ceil(count / 4)) : count
+              count
             })
             if (outcome === undefined) rounds.delete(id)
             else if (round > 0) rounds.get(id)!.push(outcome)
