@@ -12,7 +12,7 @@ import { run } from "../test/kit/process.ts"
 import { verdict } from "./bars.ts"
 import { fullCases, quickCases } from "./cases.ts"
 import { build, clients } from "./clients.ts"
-import { measure } from "./harness.ts"
+import { type Measurement, measure } from "./harness.ts"
 import { load, machine, versionOf } from "./machine.ts"
 import { allBars, barLines, caseLines, pageOf, plotsOf, type Results } from "./report.ts"
 import { measureStartup } from "./startup.ts"
@@ -38,6 +38,21 @@ const versions = Effect.gen(function* () {
   return [...packages.map((name) => `${name} ${versionOf(root, name)}`), peers].filter((each) => each !== "").join(", ")
 })
 
+/** Writes the page, the plots and the numbers. */
+const write = (results: Results): void => {
+  const folder = join(root, "bench/results")
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, "README.md"), pageOf(results))
+  for (const [file, svg] of plotsOf(results)) writeFileSync(join(folder, file), svg)
+  const measurements = results.measurements.map(({ rounds, ...each }) => ({
+    ...each,
+    // A round's samples are thousands of numbers that nobody reads again.
+    rounds: rounds.map(({ samples: _, ...round }) => round)
+  }))
+  const data = { ...results, cases: undefined, measurements }
+  writeFileSync(join(folder, "results.json"), `${JSON.stringify(data)}\n`)
+}
+
 const main = Effect.gen(function* () {
   const begun = performance.now()
   const before = load()
@@ -50,38 +65,27 @@ const main = Effect.gen(function* () {
       ({ name, server }) => name.includes(flags.only ?? "") && (withoutPython === undefined || server !== "python")
     )
     .map((each) => (rounds === undefined ? each : { ...each, rounds }))
-  const measurements = yield* measure(cases, (each, measured) => {
-    console.log([`${each.name}, ${each.rounds} rounds`, ...caseLines(each, measured)].join("\n"))
-  })
-  const startup = flags.only === undefined ? yield* measureStartup(flags.quick ? 3 : 7, !flags.quick) : undefined
-  const results: Results = {
+  const told = yield* versions
+  const startup = flags.only === undefined ? yield* measureStartup(flags.quick ? 3 : 5, !flags.quick) : undefined
+  const resultsOf = (measurements: ReadonlyArray<Measurement>): Results => ({
     command: `npm run bench${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}`,
     machine: description,
-    versions: yield* versions,
+    versions: told,
     load: [before, load()],
     cases,
     measurements,
     startup
-  }
-  const bars = allBars(results)
+  })
+  const all: Array<Measurement> = []
+  const measurements = yield* measure(cases, (each, measured) => {
+    console.log([`${each.name}, ${each.rounds} rounds`, ...caseLines(each, measured)].join("\n"))
+    all.push(...measured)
+    // A long run that is cut short keeps what it has.
+    if (!flags.quick && flags.only === undefined) write(resultsOf(all))
+  })
+  const bars = allBars(resultsOf(measurements))
   if (bars.length > 0) console.log(["", "The bars:", ...barLines(bars)].join("\n"))
   console.log(`${((performance.now() - begun) / 1000).toFixed(0)} s, load average ${load().toFixed(1)}`)
-  if (!flags.quick && flags.only === undefined) {
-    const folder = join(root, "bench/results")
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, "README.md"), pageOf(results))
-    for (const [file, svg] of plotsOf(results)) writeFileSync(join(folder, file), svg)
-    // A round's samples are thousands of numbers that nobody reads again.
-    const data = {
-      ...results,
-      cases: undefined,
-      measurements: measurements.map(({ rounds, ...each }) => ({
-        ...each,
-        rounds: rounds.map(({ samples: _, ...round }) => round)
-      }))
-    }
-    writeFileSync(join(folder, "results.json"), `${JSON.stringify(data, undefined, 1)}\n`)
-  }
   return bars.filter((bar) => !bar.goal && verdict(bar) === "missed")
 })
 
