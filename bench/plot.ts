@@ -54,8 +54,8 @@ export interface BarPanel {
 
 /** Horizontal bars, a panel under the other, on one scale. */
 export const bars = (title: string, unit: string, panels: ReadonlyArray<BarPanel>): string => {
-  const left = 230
-  const width = 860
+  const left = 280
+  const width = 900
   const right = 130
   const row = 20
   const { end, step } = scale(

@@ -106,7 +106,7 @@ export const barLines = (bars: ReadonlyArray<Bar>): ReadonlyArray<string> => {
 /** Throughput and cost of one case, a line for each client. */
 export const caseLines = (each: Case, measurements: ReadonlyArray<Measurement>): ReadonlyArray<string> =>
   measurements.map((measurement) => {
-    const name = `  ${clients[measurement.client].title.padEnd(36)}`
+    const name = `  ${clients[measurement.client].title.padEnd(42)}`
     if (each.direction === "fairness") return `${name}${fairnessOf(measurement)}`
     if (each.direction === "roundtrip") return `${name}${show(summarize(callMicros(measurement)))} µs`
     const speed = show(summarize(throughputs(measurement))).padStart(22)
