@@ -19,19 +19,25 @@ const counting = (connection: GrpcConnection, meter: Meter): GrpcConnection => (
   maxChunkSize: connection.maxChunkSize,
   call: (options, events) => {
     const counted: CallEvents = {
-      ...events,
+      message: (byteLength) => events.message(byteLength),
+      drain: () => events.drain(),
+      end: (status) => events.end(status),
       fragment: (bytes) => {
         meter.received += bytes.byteLength
         events.fragment(bytes)
       }
     }
     const call = connection.call(options, counted)
+    // A transport's call may be an object of a class: its methods are asked one by one, never spread.
     return {
-      ...call,
       write: (views, byteLength) => {
         meter.sent += byteLength
         return call.write(views, byteLength)
-      }
+      },
+      halfClose: () => call.halfClose(),
+      pause: () => call.pause(),
+      resume: () => call.resume(),
+      cancel: () => call.cancel()
     }
   }
 })
