@@ -99,7 +99,10 @@ const histogramOf = (tensor: Tensor, min: number, max: number, wanted: number): 
     const bin = size > 0 ? Math.floor(value / size - low / size) : 0
     counts[Math.min(bins - 1, Math.max(0, bin))]!++
   })
-  return { counts, edges: Array.from({ length: bins + 1 }, (_, index) => (index === bins ? high : low + size * index)) }
+  return {
+    counts,
+    edges: Array.from({ length: bins + 1 }, (_, index) => (index === bins ? high : Math.min(high, low + size * index)))
+  }
 }
 
 const bars = " ▁▂▃▄▅▆▇█"
