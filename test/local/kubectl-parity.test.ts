@@ -94,6 +94,9 @@ describeWith(["kubectl", "kubernetes"], "kubectl on the embedded cluster and on 
     it.effect("says the same", () =>
       Effect.gen(function* () {
         const real = yield* KubeApiServer
+        // A real server publishes a new resource's schema a moment after it serves the resource.
+        const schema = real.request("GET", "/openapi/v3/apis/compute.kpu.dev/v1alpha1")
+        while (!JSON.stringify((yield* schema).body).includes('"kind":"Compute"')) yield* Effect.sleep("50 millis")
         const namespace = yield* real.namespace
         const cluster = yield* start({ controller: false, namespaces: [namespace] })
         const theirs = real.writeKubeconfig("real", { namespace })
