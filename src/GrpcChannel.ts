@@ -5,7 +5,7 @@ import * as GrpcJs from "./layers/GrpcChannelGrpcJs.ts"
 import * as Http2 from "./layers/GrpcChannelHttp2.ts"
 import * as Service from "./services/GrpcChannel.ts"
 
-export type { ChannelOptions, TlsOptions } from "./layers/internal/channelOptions.ts"
+export type { ChannelOptions, TlsOptions } from "./layers/internal/tensors/channelOptions.ts"
 
 /**
  * How tensors get to a server: gRPC over HTTP/2, plain text unless told otherwise.

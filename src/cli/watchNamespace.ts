@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { initial, step, type WatchInput, type WatchState } from "../layers/internal/watchMachine.ts"
+import { initial, step, type WatchInput, type WatchState } from "../layers/internal/kubernetes/watchMachine.ts"
 import type { ComputeResource } from "../schema/ComputeResource.ts"
 import { type ApiError, ComputeApi } from "../services/ComputeApi.ts"
 

@@ -20,7 +20,7 @@ import {
 } from "../services/ComputeApi.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
 import { KubernetesClient, type KubernetesRequest } from "../services/KubernetesClient.ts"
-import { type Asked, badResponse, fromStatus } from "./internal/kubernetesAnswer.ts"
+import { type Asked, badResponse, fromStatus } from "./internal/kubernetes/kubernetesAnswer.ts"
 
 /** The field manager under which this client applies, unless told otherwise. */
 export const defaultFieldManager = "kpu-typescript-client"

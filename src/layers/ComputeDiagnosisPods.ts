@@ -18,7 +18,7 @@ import { ComputeFailed } from "../schema/KpuError.ts"
 import { ComputeDiagnosis } from "../services/ComputeDiagnosis.ts"
 import { KubernetesClient } from "../services/KubernetesClient.ts"
 import { Timeouts } from "../services/Timeouts.ts"
-import { describePod, Event, isBetweenCrashes, Pod, type Trouble, troubleOf } from "./internal/podTrouble.ts"
+import { describePod, Event, isBetweenCrashes, Pod, type Trouble, troubleOf } from "./internal/compute/podTrouble.ts"
 
 const firstLook = 3_000
 const longestPause = 15_000

@@ -17,9 +17,9 @@ import * as RcMap from "effect/RcMap"
 import * as Stream from "effect/Stream"
 import { type ApiError, ComputeApi, type ComputeRef } from "../services/ComputeApi.ts"
 import { ComputeWatch, type Observation } from "../services/ComputeWatch.ts"
-import { ComputeStore, makeObserver, type Observer } from "./internal/computeStore.ts"
+import { ComputeStore, makeObserver, type Observer } from "./internal/kubernetes/computeStore.ts"
+import { initial, step, type WatchInput, type WatchState } from "./internal/kubernetes/watchMachine.ts"
 import { countWatchRestart } from "./internal/metrics.ts"
-import { initial, step, type WatchInput, type WatchState } from "./internal/watchMachine.ts"
 
 /** How long a watch stays open without observers: a handle that waits twice does not list twice. */
 const idleTimeToLive = "2 seconds"

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { InvalidInput } from "../schema/KpuError.ts"
 import { Endpoint } from "../services/Endpoint.ts"
-import { parseAddress } from "./internal/dialAddress.ts"
+import { parseAddress } from "./internal/tensors/dialAddress.ts"
 
 /** The Gateway's plain-text port, when the address names none. */
 const defaultGatewayPort = 80

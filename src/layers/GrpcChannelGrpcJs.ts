@@ -33,8 +33,8 @@ import {
   type CheckedChannelOptions,
   checkChannelOptions,
   maxChunkSizeOf
-} from "./internal/channelOptions.ts"
-import { connectError, diagnose, formatAddress } from "./internal/dialling.ts"
+} from "./internal/tensors/channelOptions.ts"
+import { connectError, diagnose, formatAddress } from "./internal/tensors/dialling.ts"
 
 const pem = (value: string | Uint8Array | undefined): Buffer | null => (value === undefined ? null : Buffer.from(value))
 

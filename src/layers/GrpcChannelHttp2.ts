@@ -29,17 +29,17 @@ import {
   type GrpcConnection
 } from "../services/GrpcChannel.ts"
 import type { ConnectOptions } from "../services/TensorClient.ts"
+import { ClientSession } from "./internal/http2/ClientSession.ts"
+import type { ClientStream, StreamEnd } from "./internal/http2/ClientStream.ts"
+import type { HeaderField } from "./internal/http2/hpack.ts"
 import {
   type ChannelOptions,
   type CheckedChannelOptions,
   checkChannelOptions,
   maxChunkSizeOf
-} from "./internal/channelOptions.ts"
-import { bareHost, connectError, formatAddress } from "./internal/dialling.ts"
-import { foreignStatus, resetStatus, statusOf } from "./internal/grpcStatus.ts"
-import { ClientSession } from "./internal/http2/ClientSession.ts"
-import type { ClientStream, StreamEnd } from "./internal/http2/ClientStream.ts"
-import type { HeaderField } from "./internal/http2/hpack.ts"
+} from "./internal/tensors/channelOptions.ts"
+import { bareHost, connectError, formatAddress } from "./internal/tensors/dialling.ts"
+import { foreignStatus, resetStatus, statusOf } from "./internal/tensors/grpcStatus.ts"
 
 /** The socket reads into one buffer of this size: larger ones fall out of the processor's cache. */
 const readBufferBytes = 256 * 1024

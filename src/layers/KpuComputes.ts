@@ -25,9 +25,9 @@ import { Kpu } from "../services/Kpu.ts"
 import { Namespace } from "../services/Namespace.ts"
 import { TensorClient } from "../services/TensorClient.ts"
 import { Timeouts } from "../services/Timeouts.ts"
-import { deleteAtClose, removalCommand } from "./internal/computeDeletion.ts"
-import { defaultGracePeriod, makeHandle, type Parts } from "./internal/computeHandle.ts"
-import type { Identity } from "./internal/computeStates.ts"
+import { deleteAtClose, removalCommand } from "./internal/compute/computeDeletion.ts"
+import { defaultGracePeriod, makeHandle, type Parts } from "./internal/compute/computeHandle.ts"
+import type { Identity } from "./internal/compute/computeStates.ts"
 
 /** Whether a failed apply has certainly changed nothing: the server answered, and its answer was no. */
 const isRefusal = (error: ApiError): boolean => {

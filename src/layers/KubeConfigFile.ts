@@ -6,9 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { KubeConfigError } from "../schema/KpuError.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
-import { readFile } from "./internal/credentials.ts"
-import { type KubeConfigDocument, parse } from "./internal/kubeConfigDocument.ts"
-import { fromEntry } from "./internal/kubeConfigEntry.ts"
+import { readFile } from "./internal/kubernetes/credentials.ts"
+import { type KubeConfigDocument, parse } from "./internal/kubernetes/kubeConfigDocument.ts"
+import { fromEntry } from "./internal/kubernetes/kubeConfigEntry.ts"
 
 const names = (map: ReadonlyMap<string, unknown>): string =>
   map.size === 0 ? "it has none" : `it has ${[...map.keys()].join(", ")}`

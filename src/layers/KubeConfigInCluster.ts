@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { KubeConfigError } from "../schema/KpuError.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
-import { checkAuthority, readFile, tokenFile } from "./internal/credentials.ts"
-import { environmentProxy, variable } from "./internal/proxy.ts"
-import { ServiceAccountFolder } from "./internal/serviceAccount.ts"
+import { checkAuthority, readFile, tokenFile } from "./internal/kubernetes/credentials.ts"
+import { environmentProxy, variable } from "./internal/kubernetes/proxy.ts"
+import { ServiceAccountFolder } from "./internal/kubernetes/serviceAccount.ts"
 
 /** Whether this process runs in a Pod, as far as its environment tells. */
 export const isInCluster: Effect.Effect<boolean> = Effect.map(

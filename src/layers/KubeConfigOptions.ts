@@ -6,8 +6,8 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { KubeConfigError } from "../schema/KpuError.ts"
 import { KubeConfig } from "../services/KubeConfig.ts"
-import type { Cluster, User } from "./internal/kubeConfigDocument.ts"
-import { fromEntry } from "./internal/kubeConfigEntry.ts"
+import type { Cluster, User } from "./internal/kubernetes/kubeConfigDocument.ts"
+import { fromEntry } from "./internal/kubernetes/kubeConfigEntry.ts"
 
 /** A secret, plain or `Redacted`. */
 export type Secret = string | Redacted.Redacted<string>

@@ -33,8 +33,8 @@ import type { ApiError } from "../services/ComputeApi.ts"
 import { type Credentials, KubeConfig } from "../services/KubeConfig.ts"
 import { KubernetesClient, type KubernetesRequest } from "../services/KubernetesClient.ts"
 import { Timeouts } from "../services/Timeouts.ts"
-import { jsonLines } from "./internal/jsonLines.ts"
-import { type Asked, badResponse, fromAnswer, fromTransport, timedOut } from "./internal/kubernetesAnswer.ts"
+import { jsonLines } from "./internal/kubernetes/jsonLines.ts"
+import { type Asked, badResponse, fromAnswer, fromTransport, timedOut } from "./internal/kubernetes/kubernetesAnswer.ts"
 import { countRequest, countRetry } from "./internal/metrics.ts"
 
 /** More requests at once do not make an API server faster, and 1,000 sockets harm both sides. */

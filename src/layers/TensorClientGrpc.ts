@@ -32,11 +32,11 @@ import {
   type TensorConnection
 } from "../services/TensorClient.ts"
 import { openChannels } from "./internal/metrics.ts"
-import { TensorMemory } from "./internal/tensorMemory.ts"
-import { type Checked, checkOptions } from "./internal/tensorOptions.ts"
-import { asItIs, type Finish, Receiving } from "./internal/tensorReceiving.ts"
-import { checkTensors, type Sending, startSending } from "./internal/tensorSending.ts"
-import { observeCall, serverAttributes } from "./internal/tensorTelemetry.ts"
+import { TensorMemory } from "./internal/tensors/tensorMemory.ts"
+import { type Checked, checkOptions } from "./internal/tensors/tensorOptions.ts"
+import { asItIs, type Finish, Receiving } from "./internal/tensors/tensorReceiving.ts"
+import { checkTensors, type Sending, startSending } from "./internal/tensors/tensorSending.ts"
+import { observeCall, serverAttributes } from "./internal/tensors/tensorTelemetry.ts"
 
 const service = "kpu.torch.Service"
 
