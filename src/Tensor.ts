@@ -48,12 +48,7 @@ const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Ba
  *
  * @example
  * ```ts
- * import { Tensor } from "effect-kpu"
- *
- * const tensor = Tensor.fromArray([
- *   [1, 2],
- *   [3, 4]
- * ])
+ * const tensor = Tensor.fromArray([[1, 2], [3, 4]])
  * Tensor.toNestedArray(tensor)
  * ```
  */

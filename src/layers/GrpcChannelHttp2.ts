@@ -41,8 +41,21 @@ import {
 import { bareHost, connectError, formatAddress } from "./internal/tensors/dialling.ts"
 import { foreignStatus, resetStatus, statusOf } from "./internal/tensors/grpcStatus.ts"
 
-/** The socket reads into one buffer of this size: larger ones fall out of the processor's cache. */
+/**
+ * What sockets read into, one buffer for all of them: a thousand idle connections cost no memory for reading, and busy
+ * ones stay within the processor's cache. Node hands each read on before it makes the next, and nobody keeps the bytes.
+ */
 const readBufferBytes = 256 * 1024
+let sharedReadBuffer: Buffer | undefined
+
+/** TLS hands its bytes on in records of this size at most, and may do so while another connection's are being handed on. */
+const tlsReadBufferBytes = 16 * 1024
+
+const readBuffer = (secure: boolean): Buffer => {
+  if (secure) return Buffer.allocUnsafeSlow(tlsReadBufferBytes)
+  sharedReadBuffer ??= Buffer.allocUnsafeSlow(readBufferBytes)
+  return sharedReadBuffer
+}
 
 /** How soon an idle socket is probed, by TCP. */
 const tcpKeepaliveMillis = 30_000
@@ -310,7 +323,7 @@ class Connection implements GrpcConnection {
         keepAlive: true,
         keepAliveInitialDelay: tcpKeepaliveMillis,
         onread: {
-          buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+          buffer: readBuffer(secure !== undefined),
           callback: (length: number, buffer: Uint8Array): boolean => {
             session?.receive(length === buffer.byteLength ? buffer : buffer.subarray(0, length))
             return true

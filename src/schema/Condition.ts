@@ -9,15 +9,8 @@ export type ConditionStatus = typeof ConditionStatus.Type
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.scoped({ name: "my-compute" })
- *   const { status } = yield* compute.resource
- *   const ready = status?.conditions?.find((condition) => condition.type === "Ready")
- *   yield* Effect.log(ready?.message)
- * }).pipe(Effect.scoped)
+ * const { status } = yield* compute.resource
+ * const ready = status?.conditions?.find((condition) => condition.type === "Ready")
  * ```
  */
 export const Condition = Schema.Struct({

@@ -14,13 +14,7 @@ const resource = Schema.optional(ResourceRef)
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Compute.scoped({ name: "Not A Name" }).pipe(
- *   Effect.catchTag("InvalidInput", ({ field, problem }) => Effect.logError(`${field}: ${problem}`)),
- *   Effect.scoped
- * )
+ * Effect.catchTag("InvalidInput", ({ field, problem }) => Effect.logError(`${field}: ${problem}`))
  * ```
  */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
@@ -41,16 +35,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute, Kpu } from "effect-kpu"
- *
- * const program = Compute.attach("my-compute").pipe(
- *   Effect.scoped,
- *   Effect.provide(Kpu.layer),
- *   Effect.catchTag("KubeConfigError", ({ tried }) =>
- *     Effect.forEach(tried, ({ problem, source }) => Effect.logError(`${source}: ${problem}`))
- *   )
- * )
+ * error.tried.map(({ source, problem }) => `${source}: ${problem}`)
  * ```
  */
 export const KubeConfigAttempt = Schema.Struct({ source: Schema.String, problem: Schema.String })
@@ -61,14 +46,7 @@ export type KubeConfigAttempt = typeof KubeConfigAttempt.Type
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute, Kpu } from "effect-kpu"
- *
- * const program = Compute.attach("my-compute").pipe(
- *   Effect.scoped,
- *   Effect.provide(Kpu.layer),
- *   Effect.catchTag("KubeConfigError", (error) => Effect.logError(error.message))
- * )
+ * Effect.catchTag("KubeConfigError", ({ problem, tried }) => Effect.logError(problem, tried))
  * ```
  */
 export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("KubeConfigError", {
@@ -87,13 +65,7 @@ export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("Kube
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Compute.scoped({ name: "my-compute", timeout: "1 minute" }).pipe(
- *   Effect.catchTag("ReadyTimeout", ({ conditions, problem }) => Effect.logError(problem, conditions)),
- *   Effect.scoped
- * )
+ * Effect.catchTag("ReadyTimeout", ({ conditions, problem }) => Effect.logError(problem, conditions))
  * ```
  */
 export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeout", {
@@ -117,15 +89,7 @@ export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeo
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.apply({ name: "my-compute" })
- *   yield* compute.ready().pipe(
- *     Effect.catchTag("ComputeDeleted", ({ resource }) => Effect.logError(`${resource.name} is gone`))
- *   )
- * }).pipe(Effect.scoped)
+ * Effect.catchTag("ComputeDeleted", () => Compute.apply({ name: "my-compute" }))
  * ```
  */
 export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("ComputeDeleted", {
@@ -143,13 +107,7 @@ export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("Comput
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Compute.scoped({ name: "my-compute", image: "no-such-image" }).pipe(
- *   Effect.catchTag("ComputeFailed", ({ pod, reason }) => Effect.logError(`kubectl describe pod ${pod} (${reason})`)),
- *   Effect.scoped
- * )
+ * Effect.catchTag("ComputeFailed", ({ pod, reason }) => Effect.logError(`kubectl describe pod ${pod} (${reason})`))
  * ```
  */
 export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeFailed", {
@@ -171,15 +129,7 @@ export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeF
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute, Tensor } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.apply({ name: "my-compute" })
- *   yield* compute.sendTensors([Tensor.zeros([2, 2])]).pipe(
- *     Effect.catchTag("NotReady", ({ problem }) => Effect.logWarning(problem))
- *   )
- * }).pipe(Effect.scoped)
+ * Effect.catchTag("NotReady", () => compute.ready())
  * ```
  */
 export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
@@ -197,15 +147,7 @@ export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute, Tensor } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.scoped({ name: "my-compute" })
- *   yield* compute.sendTensors([Tensor.zeros([2, 2])]).pipe(
- *     Effect.catchTag("SendRejected", ({ receipt }) => Effect.logWarning(receipt.message, receipt.receivedTensorIds))
- *   )
- * }).pipe(Effect.scoped)
+ * Effect.catchTag("SendRejected", ({ receipt }) => Effect.logWarning(receipt.message, receipt.receivedTensorIds))
  * ```
  */
 export class SendRejected extends Schema.TaggedError<SendRejected>()("SendRejected", {
@@ -224,12 +166,7 @@ export class SendRejected extends Schema.TaggedError<SendRejected>()("SendReject
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Tensor } from "effect-kpu"
- *
- * const program = Tensor.fromTorch(new TextEncoder().encode("not a tensor")).pipe(
- *   Effect.catchTag("TensorDecodeError", ({ problem, where }) => Effect.logError(`${where}: ${problem}`))
- * )
+ * Effect.catchTag("TensorDecodeError", ({ problem, where }) => Effect.logError(`${where}: ${problem}`))
  * ```
  */
 export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("TensorDecodeError", {
@@ -249,16 +186,7 @@ export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("
  *
  * @example
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.scoped({ name: "my-compute" })
- *   yield* compute.receiveTensors({ maxTensorBytes: 2 ** 20 }).pipe(
- *     Stream.runDrain,
- *     Effect.catchTag("TensorLimitError", ({ limit, problem }) => Effect.logError(`${limit}: ${problem}`))
- *   )
- * }).pipe(Effect.scoped)
+ * Effect.catchTag("TensorLimitError", ({ limit, problem }) => Effect.logError(`${limit}: ${problem}`))
  * ```
  */
 export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("TensorLimitError", {
@@ -278,8 +206,6 @@ export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("Te
  *
  * @example
  * ```ts
- * import { grpcCodes } from "effect-kpu"
- *
  * grpcCodes[14] // "UNAVAILABLE"
  * ```
  */
@@ -310,15 +236,7 @@ export type GrpcCode = (typeof grpcCodes)[number]
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute, Tensor } from "effect-kpu"
- *
- * const program = Effect.gen(function* () {
- *   const compute = yield* Compute.scoped({ name: "my-compute" })
- *   yield* compute.sendTensors([Tensor.zeros([2, 2])], { deadline: "1 minute" }).pipe(
- *     Effect.catchTag("GrpcError", ({ address, code, details }) => Effect.logError(`${address}: ${code}: ${details}`))
- *   )
- * }).pipe(Effect.scoped)
+ * Effect.catchTag("GrpcError", ({ address, code, details }) => Effect.logError(`${address}: ${code}: ${details}`))
  * ```
  */
 export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
@@ -347,10 +265,6 @@ export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
  *
  * @example
  * ```ts
- * import { Schema } from "effect"
- * import { InvalidInput, KpuError } from "effect-kpu"
- *
- * const error = new InvalidInput({ field: "name", problem: "is empty" })
  * const json = Schema.encodeSync(KpuError)(error)
  * ```
  */

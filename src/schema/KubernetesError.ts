@@ -112,7 +112,8 @@ export class Transport extends Schema.TaggedError<Transport>()("Transport", {
   isRetryable: Schema.Boolean
 }) {}
 
-const Reason = Schema.Union([
+/** Why a Kubernetes request failed. */
+export const KubernetesErrorReason = Schema.Union([
   Unauthorized,
   Forbidden,
   NotFound,
@@ -125,29 +126,21 @@ const Reason = Schema.Union([
   BadResponse,
   Transport
 ])
-/** Why a Kubernetes request failed. */
-export type KubernetesErrorReason = typeof Reason.Type
+export type KubernetesErrorReason = typeof KubernetesErrorReason.Type
 
 /**
  * A failed request to the Kubernetes API.
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
- * import { Compute } from "effect-kpu"
- *
- * const program = Compute.attach("nobody").pipe(
- *   Effect.asVoid,
- *   Effect.catchReason("KubernetesError", "NotFound", () => Effect.logInfo("there is no such Compute")),
- *   Effect.scoped
- * )
+ * Effect.catchReason("KubernetesError", "NotFound", () => Effect.logInfo("there is no such Compute"))
  * ```
  */
 export class KubernetesError extends Schema.TaggedError<KubernetesError>()("KubernetesError", {
   /** The API verb: `get`, `list`, `watch`, `apply`, `patch`, `delete`. */
   verb: Schema.String,
   resource: ResourceRef,
-  reason: Reason
+  reason: KubernetesErrorReason
 }) {
   override get message(): string {
     return `${this.verb} ${formatResource(this.resource)}: ${this.reason.message}`

@@ -325,6 +325,48 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
       })
     )
 
+    for (const secure of [false, true]) {
+      it.live(`keeps connections that receive at once apart, ${secure ? "over TLS" : "in plain text"}`, () =>
+        Effect.gen(function* () {
+          const authority = makeAuthority("test authority")
+          const pair = authority.issue({ commonName: "tensors", ipAddresses: ["127.0.0.1"], usage: "server" })
+          const server = yield* TensorServer.serve(
+            {},
+            secure
+              ? {
+                  credentials: grpc.ServerCredentials.createSsl(null, [
+                    { cert_chain: Buffer.from(pair.cert), private_key: Buffer.from(pair.key) }
+                  ])
+                }
+              : {}
+          )
+          const options = secure ? { tls: { ca: authority.cert } } : {}
+          yield* Effect.forEach(
+            Array.from({ length: 8 }, (_, seed) => seed),
+            (seed) =>
+              Effect.gen(function* () {
+                const tensor = Tensor.randn([700, 701], { seed })
+                const connection = yield* connectTo(server)
+                const echoed = yield* Stream.runCollect(connection.streamTensors([tensor, tensor]))
+                expect(echoed).toHaveLength(2)
+                for (const each of echoed) same(each, tensor)
+              }),
+            { concurrency: "unbounded", discard: true }
+          ).pipe(Effect.provide(Layer.provide(TensorClientGrpc.layer, channel(options))))
+        }).pipe(Effect.scoped)
+      )
+    }
+
+    live("holds little memory for a connection that is idle", () =>
+      Effect.gen(function* () {
+        const server = yield* listenHttp2(() => {})
+        const connections = 200
+        const before = process.memoryUsage().arrayBuffers
+        yield* Effect.forEach(Array.from({ length: connections }), () => connectTo(server), { concurrency: 20 })
+        expect((process.memoryUsage().arrayBuffers - before) / connections).toBeLessThan(32 * 1024)
+      })
+    )
+
     live("dials again when the server has come back", () =>
       Effect.gen(function* () {
         const [port] = yield* freePorts(1)

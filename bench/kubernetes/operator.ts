@@ -6,7 +6,7 @@
 
 import { Agent, request } from "node:https"
 import { createInterface } from "node:readline"
-import { start } from "../src/local/TensorServer.ts"
+import { start } from "../../src/local/TensorServer.ts"
 
 interface Settings {
   readonly url: string
@@ -85,6 +85,7 @@ interface Command {
 for (let command = await next(); command !== undefined; command = await next()) {
   const { do: what, names, namespace } = command as Command
   const started = performance.now()
+  const cpu = process.cpuUsage()
   const changed: Array<number> = []
   let at = 0
   await Promise.all(
@@ -95,6 +96,7 @@ for (let command = await next(); command !== undefined; command = await next()) 
       }
     })
   )
-  reply({ changed, seconds: (performance.now() - started) / 1000 })
+  const { system, user } = process.cpuUsage(cpu)
+  reply({ changed, seconds: (performance.now() - started) / 1000, cpuSeconds: (system + user) / 1e6 })
 }
 process.exit(0)
