@@ -28,11 +28,13 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { attempt, memorySource, openSource, type Source, writePieces, writing } from "./formats/Source.ts"
-import type { DType } from "./schema/DType.ts"
+import * as AtomicFile from "./formats/AtomicFile.ts"
+import * as ByteSource from "./formats/ByteSource.ts"
+import { type BlockOptions, blocksOf, readBlocks } from "./formats/blocks.ts"
+import { attempt, checked } from "./formats/reading.ts"
+import { type DType, dtypeInfo } from "./schema/DType.ts"
 import { InvalidInput, type TensorDecodeError } from "./schema/KpuError.ts"
 import { isTensor, type Tensor } from "./schema/Tensor.ts"
-import { ArchiveWriter, record, streamHeadRecords } from "./torch/ArchiveWriter.ts"
 import { crc32 } from "./torch/Crc32.ts"
 import {
   type Archive,
@@ -47,7 +49,7 @@ import {
 import { checkTensor, type EncodedFile, encodeDict, encodeList, encodeOne } from "./torch/Encoder.ts"
 import { extentOf, materialize } from "./torch/Layout.ts"
 import { type NamedTensors, namedTensors, type PlainValue } from "./torch/NamedTensors.ts"
-import { Pickler } from "./torch/Pickler.ts"
+import { StreamedFile } from "./torch/StreamedFile.ts"
 import { type TensorRef, unpickle } from "./torch/Unpickler.ts"
 import { makeWork, quote, refuse, type Work } from "./torch/Work.ts"
 import {
@@ -79,6 +81,11 @@ export interface TorchFile<E = PlatformError.PlatformError> {
   readonly values: ReadonlyMap<string, PlainValue>
   /** Reads one tensor. Fails with `InvalidInput` for a name that is not there. */
   readonly read: (name: string) => Effect.Effect<Tensor, TensorDecodeError | InvalidInput | E>
+  /**
+   * The elements of one tensor in row-major order, as tensors of one dimension, a few MiB each: for what is larger than
+   * memory. A tensor whose elements do not lie ready in the file is read whole for it.
+   */
+  readonly blocks: (name: string, options?: BlockOptions) => Stream.Stream<Tensor, TensorDecodeError | InvalidInput | E>
   /** Reads all tensors, one after the other. */
   readonly readAll: Stream.Stream<readonly [name: string, tensor: Tensor], TensorDecodeError | E>
 }
@@ -89,11 +96,17 @@ const maxDirectoryBytes = 64 * 2 ** 20
 /** "little" or "big", and some room for an error to show what else it is. */
 const maxOrderBytes = 64
 
-const fromSource = <E>(
-  source: Source<E>,
-  options: DecodeOptions | undefined
+/**
+ * Reads the directory and the pickle of a file. Contiguous tensors are views of what the source gives.
+ *
+ * @example `const file = yield* TorchFile.fromSource(yield* ByteSource.open("model.pt"))`
+ */
+export const fromSource = <E>(
+  from: ByteSource.ByteSource<E>,
+  options?: DecodeOptions
 ): Effect.Effect<TorchFile<E>, TensorDecodeError | E> =>
   Effect.gen(function* () {
+    const source = checked(from)
     const work = makeWork()
     const verifyCrc = options?.verifyCrc ?? true
     const maxTensorBytes = options?.maxTensorBytes ?? defaultMaxTensorBytes
@@ -136,19 +149,50 @@ const fromSource = <E>(
     }
     const info = yield* attempt(() => describeAll(found, archive))
 
-    const readRef = (name: string, ref: TensorRef): Effect.Effect<Tensor, TensorDecodeError | E> =>
+    const find = (name: string): Effect.Effect<TensorRef, InvalidInput> =>
+      Effect.suspend(() => {
+        const ref = found.tensors.get(name)
+        return ref === undefined
+          ? Effect.fail(
+              new InvalidInput({ field: "name", problem: `${quote(name)} is not among the ${info.size} tensors` })
+            )
+          : Effect.succeed(ref)
+      })
+    const place = (where: string, ref: TensorRef, counted: Work) =>
       Effect.gen(function* () {
-        const where = tensorWhere(name)
-        const counted = makeWork()
         const { entry, extent } = yield* attempt(() => ({
           entry: storageEntry(archive, ref, where),
           extent: extentOf(ref, where)
         }))
-        const start = yield* locate(entry, counted)
-        const bytes = yield* source.read(start + extent.start, extent.end - extent.start)
+        return { entry, extent, start: (yield* locate(entry, counted)) + extent.start }
+      })
+    const readRef = (name: string, ref: TensorRef): Effect.Effect<Tensor, TensorDecodeError | E> =>
+      Effect.gen(function* () {
+        const where = tensorWhere(name)
+        const counted = makeWork()
+        const { entry, extent, start } = yield* place(where, ref, counted)
+        const bytes = yield* source.read(start, extent.end - extent.start)
         return yield* attempt(() => {
           if (verifyCrc && bytes.byteLength === entry.size) checkCrc(entry, crc32(bytes))
           return materialize(ref, extent, bytes, where, { bigEndian, maxTensorBytes, work: counted })
+        })
+      })
+    const refBlocks = (name: string, ref: TensorRef, blockOptions: BlockOptions | undefined) =>
+      Effect.gen(function* () {
+        const { entry, extent, start } = yield* place(tensorWhere(name), ref, makeWork())
+        const isPlain = extent.contiguous && !ref.conj && !ref.neg && !(bigEndian && dtypeInfo(ref.dtype).unit > 1)
+        if (!isPlain) return blocksOf(yield* readRef(name, ref), blockOptions)
+        const blocks = readBlocks(source, { dtype: ref.dtype, start, byteLength: extent.byteLength }, blockOptions)
+        if (!verifyCrc || extent.byteLength !== entry.size) return blocks
+        return Stream.suspend(() => {
+          let crc = 0
+          return blocks.pipe(
+            Stream.map((block) => {
+              crc = crc32(block.data, crc)
+              return block
+            }),
+            Stream.concat(Stream.drain(Stream.fromEffect(attempt(() => checkCrc(entry, crc)))))
+          )
         })
       })
 
@@ -156,14 +200,9 @@ const fromSource = <E>(
       kind: found.kind,
       tensors: info,
       values: found.values,
-      read: (name) => {
-        const ref = found.tensors.get(name)
-        return ref === undefined
-          ? Effect.fail(
-              new InvalidInput({ field: "name", problem: `${quote(name)} is not among the ${info.size} tensors` })
-            )
-          : readRef(name, ref)
-      },
+      read: (name) => Effect.flatMap(find(name), (ref) => readRef(name, ref)),
+      blocks: (name, blockOptions) =>
+        Stream.unwrap(Effect.flatMap(find(name), (ref) => refBlocks(name, ref, blockOptions))),
       readAll: Stream.fromIterable(found.tensors).pipe(
         Stream.mapEffect(([name, ref]) => Effect.map(readRef(name, ref), (tensor) => [name, tensor] as const))
       )
@@ -192,7 +231,7 @@ export const open = (
   path: string,
   options?: DecodeOptions
 ): Effect.Effect<TorchFile, TensorDecodeError | PlatformError.PlatformError, FileSystem.FileSystem | Scope.Scope> =>
-  Effect.flatMap(openSource(path), (source) => fromSource(source, options))
+  Effect.flatMap(ByteSource.open(path), (source) => fromSource(source, options))
 
 /**
  * A file whose bytes are in memory already. Contiguous tensors are views of them.
@@ -202,7 +241,7 @@ export const open = (
 export const fromBytes = (
   bytes: Uint8Array,
   options?: DecodeOptions
-): Effect.Effect<TorchFile<never>, TensorDecodeError> => fromSource(memorySource(bytes), options)
+): Effect.Effect<TorchFile<never>, TensorDecodeError> => fromSource(ByteSource.fromBytes(bytes), options)
 
 /** What can be written: one tensor, a list of tensors, or tensors by name. */
 export type Tensors = Tensor | ReadonlyArray<Tensor> | ReadonlyMap<string, Tensor> | { readonly [name: string]: Tensor }
@@ -226,20 +265,20 @@ const encode = (tensors: Tensors): Effect.Effect<EncodedFile, InvalidInput> =>
   })
 
 /**
+ * The pieces of a file of tensors: headers, and the tensors' own memory. They are made as they are asked for.
+ *
+ * @example `const body = Stream.fromIterable(yield* TorchFile.toPieces({ weight, bias }))`
+ */
+export const toPieces = (tensors: Tensors): Effect.Effect<Iterable<Uint8Array>, InvalidInput> =>
+  Effect.map(encode(tensors), (file) => file.pieces())
+
+/**
  * The bytes of a file of tensors.
  *
  * @example `const bytes = yield* TorchFile.toBytes({ weight, bias })`
  */
 export const toBytes = (tensors: Tensors): Effect.Effect<Uint8Array, InvalidInput> =>
-  Effect.map(encode(tensors), (file) => {
-    const out = new Uint8Array(file.byteLength)
-    let at = 0
-    for (const piece of file.pieces()) {
-      out.set(piece, at)
-      at += piece.byteLength
-    }
-    return out
-  })
+  Effect.map(encode(tensors), (file) => AtomicFile.joined([...file.pieces()]))
 
 /**
  * Writes a file that `torch.load` reads as a tensor, a list or a dict, from the tensors' own memory. Tensors over the same
@@ -251,7 +290,7 @@ export const write = (
   path: string,
   tensors: Tensors
 ): Effect.Effect<void, InvalidInput | PlatformError.PlatformError, FileSystem.FileSystem> =>
-  Effect.flatMap(encode(tensors), (encoded) => writing(path, (file) => writePieces(file, encoded.pieces())))
+  Effect.flatMap(encode(tensors), (encoded) => AtomicFile.writePieces(path, encoded.pieces()))
 
 /**
  * Writes a dict of tensors that come one after the other: one at a time is in memory. The stream's own errors pass through.
@@ -262,28 +301,18 @@ export const writeStream = <E, R>(
   path: string,
   tensors: Stream.Stream<readonly [name: string, tensor: Tensor], E, R>
 ): Effect.Effect<void, E | InvalidInput | PlatformError.PlatformError, R | FileSystem.FileSystem> =>
-  writing(path, (file) =>
+  AtomicFile.writing(path, (out) =>
     Effect.gen(function* () {
-      const writer = new ArchiveWriter()
-      const writeAll = (pieces: Iterable<Uint8Array>) => writePieces(file, pieces)
-      for (const each of streamHeadRecords) yield* writeAll(writer.record(each))
-      const entries = new Map<string, Pick<Tensor, "dtype" | "shape">>()
+      const file = new StreamedFile()
+      const names = new Set<string>()
       yield* Stream.runForEach(tensors, ([name, tensor]) =>
         Effect.gen(function* () {
           if (!isTensor(tensor)) return yield* new InvalidInput({ field: name, problem: "is not a Tensor" })
-          if (entries.has(name)) return yield* new InvalidInput({ field: name, problem: "comes twice" })
-          yield* writeAll(writer.record(record(`data/${entries.size}`, tensor.data)))
-          entries.set(name, { dtype: tensor.dtype, shape: tensor.shape })
+          if (names.has(name)) return yield* new InvalidInput({ field: name, problem: "comes twice" })
+          names.add(name)
+          yield* AtomicFile.writeAll(out, file.add(tensor))
         })
       )
-      const pickler = new Pickler()
-      const list = [...entries]
-      pickler.dict(list.length, (index) => {
-        const [name, { dtype, shape }] = list[index]!
-        pickler.string(name)
-        pickler.tensor(String(index), dtype, shape)
-      })
-      yield* writeAll(writer.record(record("data.pkl", pickler.finish())))
-      yield* writeAll([writer.finish()])
+      yield* AtomicFile.writeAll(out, file.finish({ kind: "dict", names: [...names] }))
     })
   )

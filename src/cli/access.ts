@@ -13,8 +13,8 @@ import { KubeConfig } from "../KubeConfig.ts"
 import * as Default from "../layers/KubeConfigDefault.ts"
 import { KubeConfigError } from "../schema/KpuError.ts"
 import * as Service from "../services/KubeConfig.ts"
+import { fileProblem } from "./files/disk.ts"
 import type { Globals } from "./globals.ts"
-import { fileProblem } from "./input/AtomicFile.ts"
 
 const readCa = (path: string): Effect.Effect<string, KubeConfigError> =>
   Effect.tryPromise({

@@ -28,7 +28,10 @@ import { InvalidInput, type TensorDecodeError } from "../schema/KpuError.ts"
 import { isTensor, make, type Tensor } from "../schema/Tensor.ts"
 import { maxRank } from "../torch/Unpickler.ts"
 import { quote, refuse } from "../torch/Work.ts"
-import { attempt, memorySource, openSource, type Source, writePieces, writing } from "./Source.ts"
+import * as AtomicFile from "./AtomicFile.ts"
+import * as ByteSource from "./ByteSource.ts"
+import { type BlockOptions, readBlocks } from "./blocks.ts"
+import { attempt, checked } from "./reading.ts"
 
 const codes: { readonly [D in DType]?: string } = {
   float64: "F64",
@@ -73,6 +76,8 @@ export interface SafetensorsFile<E = PlatformError.PlatformError> {
   readonly metadata: ReadonlyMap<string, string>
   /** Reads one tensor. Fails with `InvalidInput` for a name that is not there. */
   readonly read: (name: string) => Effect.Effect<Tensor, TensorDecodeError | InvalidInput | E>
+  /** The elements of one tensor as tensors of one dimension, a few MiB each: for what is larger than memory. */
+  readonly blocks: (name: string, options?: BlockOptions) => Stream.Stream<Tensor, TensorDecodeError | InvalidInput | E>
   /** Reads all tensors, one after the other. */
   readonly readAll: Stream.Stream<readonly [name: string, tensor: Tensor], TensorDecodeError | E>
 }
@@ -142,8 +147,16 @@ const readEntry = (name: string, value: unknown): Entry => {
   return { dtype, shape, byteLength, begin }
 }
 
-const fromSource = <E>(source: Source<E>): Effect.Effect<SafetensorsFile<E>, TensorDecodeError | E> =>
+/**
+ * Reads the header of a file. Its tensors are views of what the source gives.
+ *
+ * @example `const file = yield* Safetensors.fromSource(yield* ByteSource.open("model.safetensors"))`
+ */
+export const fromSource = <E>(
+  from: ByteSource.ByteSource<E>
+): Effect.Effect<SafetensorsFile<E>, TensorDecodeError | E> =>
   Effect.gen(function* () {
+    const source = checked(from)
     const head = yield* source.read(0, Math.min(8, source.size))
     const length = yield* attempt(() => {
       if (head.byteLength < 8) refuse("the first bytes", "are missing")
@@ -156,17 +169,25 @@ const fromSource = <E>(source: Source<E>): Effect.Effect<SafetensorsFile<E>, Ten
     const { entries, metadata } = yield* attempt(() => readHeader(header, source.size - start))
     const readEntryOf = ({ begin, byteLength, dtype, shape }: Entry): Effect.Effect<Tensor, TensorDecodeError | E> =>
       Effect.map(source.read(start + begin, byteLength), (data) => make({ dtype, shape, data }))
-    return {
-      tensors: entries,
-      metadata,
-      read: (name) => {
+    const entryOf = (name: string): Effect.Effect<Entry, InvalidInput> =>
+      Effect.suspend(() => {
         const entry = entries.get(name)
         return entry === undefined
           ? Effect.fail(
               new InvalidInput({ field: "name", problem: `${quote(name)} is not among the ${entries.size} tensors` })
             )
-          : readEntryOf(entry)
-      },
+          : Effect.succeed(entry)
+      })
+    return {
+      tensors: entries,
+      metadata,
+      read: (name) => Effect.flatMap(entryOf(name), readEntryOf),
+      blocks: (name, options) =>
+        Stream.unwrap(
+          Effect.map(entryOf(name), ({ begin, byteLength, dtype }) =>
+            readBlocks(source, { dtype, byteLength, start: start + begin }, options)
+          )
+        ),
       readAll: Stream.fromIterable(entries).pipe(
         Stream.mapEffect(([name, entry]) => Effect.map(readEntryOf(entry), (tensor) => [name, tensor] as const))
       )
@@ -184,7 +205,7 @@ export const open = (
   SafetensorsFile,
   TensorDecodeError | PlatformError.PlatformError,
   FileSystem.FileSystem | Scope.Scope
-> => Effect.flatMap(openSource(path), fromSource)
+> => Effect.flatMap(ByteSource.open(path), fromSource)
 
 /**
  * A file whose bytes are in memory already. Its tensors are views of them.
@@ -192,7 +213,7 @@ export const open = (
  * @example `const file = yield* Safetensors.fromBytes(bytes)`
  */
 export const fromBytes = (bytes: Uint8Array): Effect.Effect<SafetensorsFile<never>, TensorDecodeError> =>
-  fromSource(memorySource(bytes))
+  fromSource(ByteSource.fromBytes(bytes))
 
 /** Tensors by name. */
 export type NamedTensors = ReadonlyMap<string, Tensor> | { readonly [name: string]: Tensor }
@@ -203,9 +224,14 @@ export interface WriteOptions {
   readonly metadata?: { readonly [key: string]: string } | undefined
 }
 
-const pieces = (
+/**
+ * The pieces of a file of tensors: its header, then the tensors' own memory.
+ *
+ * @example `const body = Stream.fromIterable(yield* Safetensors.toPieces({ weight, bias }))`
+ */
+export const toPieces = (
   tensors: NamedTensors,
-  options: WriteOptions | undefined
+  options?: WriteOptions
 ): Effect.Effect<ReadonlyArray<Uint8Array>, InvalidInput> =>
   Effect.gen(function* () {
     const entries: Array<[string, Tensor]> =
@@ -244,15 +270,7 @@ const pieces = (
  * @example `const bytes = yield* Safetensors.toBytes({ weight, bias })`
  */
 export const toBytes = (tensors: NamedTensors, options?: WriteOptions): Effect.Effect<Uint8Array, InvalidInput> =>
-  Effect.map(pieces(tensors, options), (parts) => {
-    const out = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0))
-    let at = 0
-    for (const part of parts) {
-      out.set(part, at)
-      at += part.byteLength
-    }
-    return out
-  })
+  Effect.map(toPieces(tensors, options), AtomicFile.joined)
 
 /**
  * Writes a file from the tensors' own memory. It appears under its name when it is whole.
@@ -264,4 +282,4 @@ export const write = (
   tensors: NamedTensors,
   options?: WriteOptions
 ): Effect.Effect<void, InvalidInput | PlatformError.PlatformError, FileSystem.FileSystem> =>
-  Effect.flatMap(pieces(tensors, options), (parts) => writing(path, (file) => writePieces(file, parts)))
+  Effect.flatMap(toPieces(tensors, options), (pieces) => AtomicFile.writePieces(path, pieces))

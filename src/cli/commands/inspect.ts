@@ -3,17 +3,17 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import { InvalidInput } from "../../schema/KpuError.ts"
+import { writeFile } from "../files/disk.ts"
 import { openTensors } from "../files/formats.ts"
 import { nameOfFile } from "../files/outgoing.ts"
-import { writeFileAtomic } from "../input/AtomicFile.ts"
 import { orUndefined } from "../input/flags.ts"
 import { outputVersion } from "../output/json.ts"
 import { count, formatBytes } from "../output/quantities.ts"
 import { report } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
-import { formatShown, look, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
+import { statisticsOfBlocks } from "../output/statistics.ts"
+import { formatShown, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
 import { only } from "./transfers.ts"
 
 export const inspect = Command.make(
@@ -47,20 +47,17 @@ export const inspect = Command.make(
       const file = yield* openTensors(path)
       const named = (name: string) => (name === "" ? nameOfFile(path) : name)
       const isWanted = (name: string) => wanted === undefined || wanted.has(name)
-      if (!statistics) {
-        for (const { byteLength, dtype, name, shape } of file.infos) {
-          if (isWanted(named(name))) shown.push({ name: named(name), file: path, dtype, shape, bytes: byteLength })
-        }
-        continue
+      for (const { byteLength, dtype, name, shape } of file.infos) {
+        if (!isWanted(named(name))) continue
+        shown.push({
+          name: named(name),
+          file: path,
+          dtype,
+          shape,
+          bytes: byteLength,
+          statistics: statistics ? yield* statisticsOfBlocks(dtype, file.blocks(name)) : undefined
+        })
       }
-      yield* file.readAll.pipe(
-        Stream.rechunk(1),
-        Stream.runForEach(([name, tensor]) =>
-          Effect.sync(() => {
-            if (isWanted(named(name))) shown.push(look(named(name), tensor, { file: path, statistics: true }))
-          })
-        )
-      )
     }
     const missing = only?.find((name) => !shown.some((item) => item.name === name))
     if (missing !== undefined) {
@@ -70,7 +67,7 @@ export const inspect = Command.make(
       })
     }
     if (plot !== undefined) {
-      yield* writeFileAtomic(plot, [new TextEncoder().encode(plotOf(shown))])
+      yield* writeFile(plot, [new TextEncoder().encode(plotOf(shown))])
       yield* screen.say(`plot written to ${plot}`)
     }
     const total = shown.reduce((sum, { bytes }) => sum + bytes, 0)

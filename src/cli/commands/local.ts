@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { plural } from "../../schema/ComputeResource.ts"
 import { CommandError, Exit } from "../CommandError.ts"
 import { exitCodes } from "../exitCodes.ts"
-import { fileError } from "../input/AtomicFile.ts"
+import { fileError } from "../files/disk.ts"
 import { orUndefined } from "../input/flags.ts"
 import { serve } from "../local/serving.ts"
 import {

@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import type { SendReceipt } from "../../schema/SendReceipt.ts"
 import type { Tensor } from "../../schema/Tensor.ts"
 import type { Handle } from "../../services/ComputeHandle.ts"
+import { writeFile } from "../files/disk.ts"
 import { formatNames } from "../files/formats.ts"
 import { type Sink, sinkFor } from "../files/incoming.ts"
-import { writeFileAtomic } from "../input/AtomicFile.ts"
 import { list, orUndefined } from "../input/flags.ts"
 import { outputVersion, type TransferResult } from "../output/json.ts"
 import { report } from "../output/report.ts"
@@ -71,7 +71,7 @@ export const makeReceiver = Effect.fnUntraced(function* (options: {
     finish: Effect.gen(function* () {
       yield* sink.finish
       if (options.plot !== undefined) {
-        yield* writeFileAtomic(options.plot, [new TextEncoder().encode(plotOf(shown))])
+        yield* writeFile(options.plot, [new TextEncoder().encode(plotOf(shown))])
         yield* screen.say(`plot written to ${options.plot}`)
       }
       return { bytes, tensors, shown } satisfies Received

@@ -1,11 +1,13 @@
 /** Which format a file has: by its first bytes when it is read, by its extension when it is written. */
-import { open as openFile } from "node:fs/promises"
 import { extname } from "node:path"
 import { buffer } from "node:stream/consumers"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type ByteSource, fromBytes } from "../../formats/ByteSource.ts"
 import { InvalidInput, TensorDecodeError } from "../../schema/KpuError.ts"
-import { fileError } from "../input/AtomicFile.ts"
+import type { CommandError } from "../CommandError.ts"
+import { fileError, openSource } from "./disk.ts"
 import type { FileFailure, Format, TensorFile } from "./Format.ts"
 import { npy } from "./npy.ts"
 import { pt } from "./pt.ts"
@@ -33,27 +35,12 @@ export const formatFor = (path: string, wanted: string | undefined): Effect.Effe
 
 const headBytes = 16
 
-const readHead = (path: string): Effect.Effect<Uint8Array, FileFailure> =>
-  Effect.tryPromise({
-    try: async () => {
-      const file = await openFile(path, "r")
-      try {
-        const head = new Uint8Array(headBytes)
-        const { bytesRead } = await file.read(head, 0, headBytes, 0)
-        return head.subarray(0, bytesRead)
-      } finally {
-        await file.close()
-      }
-    },
-    catch: (cause) => fileError("read", path, cause)
-  })
-
 const recognise = (path: string, head: Uint8Array): Effect.Effect<Format, FileFailure> => {
   const found = formats.find((format) => format.matches(head))
   if (found !== undefined) return Effect.succeed(found)
   // Files that begin with anything: the reader of what the ending names says what is wrong.
   const byName = formats.find((format) => format.extensions.includes(extname(path).toLowerCase()))
-  return byName !== undefined
+  return byName !== undefined && head.byteLength > 0
     ? Effect.succeed(byName)
     : Effect.fail(
         new TensorDecodeError({
@@ -72,18 +59,24 @@ const inFile =
       ? new TensorDecodeError({ where: `${path}: ${error.where}`, problem: error.problem, resource: error.resource })
       : error
 
+const standardInput: Effect.Effect<ByteSource<never>, CommandError> = Effect.map(
+  Effect.tryPromise({
+    try: () => buffer(process.stdin),
+    catch: (cause) => fileError("read", "standard input", cause)
+  }),
+  ({ buffer, byteLength, byteOffset }) => fromBytes(new Uint8Array(buffer, byteOffset, byteLength))
+)
+
 /** Opens a file of tensors; `-` is standard input. It is closed with the scope. */
 export const openTensors = (path: string): Effect.Effect<TensorFile, FileFailure, Scope.Scope> =>
   Effect.gen(function* () {
-    if (path === "-") {
-      const bytes = yield* Effect.tryPromise({
-        try: () => buffer(process.stdin),
-        catch: (cause) => fileError("read", "standard input", cause)
-      })
-      const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-      const format = yield* recognise("standard input", view.subarray(0, headBytes))
-      return yield* format.open({ _tag: "Bytes", bytes: view, name: "standard input" })
-    }
-    const format = yield* recognise(path, yield* readHead(path))
-    return yield* format.open({ _tag: "Path", path })
-  }).pipe(Effect.mapError(inFile(path === "-" ? "standard input" : path)))
+    const isStandard = path === "-" || path === "/dev/stdin"
+    const name = isStandard ? "standard input" : path
+    const source: ByteSource<FileFailure> = isStandard ? yield* standardInput : yield* openSource(path)
+    return yield* Effect.gen(function* () {
+      const head = yield* source.read(0, Math.min(headBytes, source.size))
+      const file = yield* (yield* recognise(name, head)).open(source)
+      const named = Stream.mapError(inFile(name))
+      return { infos: file.infos, readAll: named(file.readAll), blocks: (tensor: string) => named(file.blocks(tensor)) }
+    }).pipe(Effect.mapError(inFile(name)))
+  })

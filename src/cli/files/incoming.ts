@@ -5,13 +5,14 @@
 import { mkdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { InvalidInput } from "../../schema/KpuError.ts"
 import type { Tensor } from "../../schema/Tensor.ts"
 import type { CommandError } from "../CommandError.ts"
-import { fileError, writeFileAtomic } from "../input/AtomicFile.ts"
 import type { Leftovers } from "../Leftovers.ts"
 import { Screen } from "../output/Screen.ts"
-import type { Format } from "./Format.ts"
+import { createFile, fileError, type NewFile, writeFile } from "./disk.ts"
+import type { Format, Streamed } from "./Format.ts"
 import { formatFor, formats } from "./formats.ts"
 
 export interface Incoming {
@@ -23,9 +24,9 @@ export interface Sink {
   /** A tensor has come; gives the file that it is in, where it has one of its own or a place in a common one. */
   readonly add: (
     incoming: Incoming
-  ) => Effect.Effect<string | undefined, CommandError | InvalidInput, Leftovers | Screen>
+  ) => Effect.Effect<string | undefined, CommandError | InvalidInput, Leftovers | Scope.Scope | Screen>
   /** No more come. */
-  readonly finish: Effect.Effect<void, CommandError | InvalidInput, Leftovers | Screen>
+  readonly finish: Effect.Effect<void, CommandError | InvalidInput, Leftovers | Scope.Scope | Screen>
 }
 
 const nowhere: Sink = { add: () => Effect.succeed(undefined), finish: Effect.void }
@@ -58,40 +59,71 @@ const intoFolder = (folder: string, format: Format): Sink => {
           try: () => mkdir(folder, { recursive: true }),
           catch: (cause) => fileError("make", folder, cause)
         })
-        yield* writeFileAtomic(path, yield* format.encode({ _tag: "One", tensor }))
+        yield* writeFile(path, yield* format.encode({ _tag: "One", tensor }))
         return path
       }),
     finish: Effect.void
   }
 }
 
-/** Names that a file can hold side by side; numbers where they would clash. */
-const distinct = (all: ReadonlyArray<Incoming>): ReadonlyArray<readonly [string, Tensor]> | undefined =>
-  new Set(all.map(({ name }) => name)).size === all.length
-    ? all.map(({ name, tensor }) => [name, tensor] as const)
-    : undefined
+/** Names that a file can hold side by side; none where they would clash. */
+const distinct = (names: ReadonlyArray<string>): ReadonlyArray<string> | undefined =>
+  new Set(names).size === names.length ? names : undefined
 
-const intoOne = (path: string, format: Format, named: boolean): Sink => {
+/** Where the pieces of one file go. */
+const destination = (path: string): Effect.Effect<NewFile, CommandError, Leftovers | Scope.Scope | Screen> =>
+  path === "-"
+    ? Effect.map(Screen, (screen) => ({
+        write: (pieces) => Effect.forEach(pieces, screen.write, { discard: true }),
+        commit: Effect.void
+      }))
+    : createFile(path)
+
+const placeIn = (path: string): string | undefined => (path === "-" ? undefined : path)
+
+/** One file that is written while tensors come: one of them at a time is in memory. */
+const intoStreamed = (path: string, make: () => Streamed, named: boolean): Sink => {
+  const names: Array<string> = []
+  let begun: { readonly file: NewFile; readonly pieces: Streamed } | undefined
+  return {
+    add: ({ name, tensor }) =>
+      Effect.gen(function* () {
+        begun ??= { file: yield* destination(path), pieces: make() }
+        yield* begun.file.write(begun.pieces.add(tensor))
+        names.push(name)
+        return placeIn(path)
+      }),
+    finish: Effect.gen(function* () {
+      if (begun === undefined) return
+      yield* begun.file.write(begun.pieces.finish(named ? distinct(names) : undefined))
+      yield* begun.file.commit
+    })
+  }
+}
+
+/** One file of a format that begins with what is in it: the tensors are gathered first. */
+const intoGathered = (path: string, format: Format, named: boolean): Sink => {
   const all: Array<Incoming> = []
   return {
     add: (incoming) =>
       Effect.sync(() => {
         all.push(incoming)
-        return path === "-" ? undefined : path
+        return placeIn(path)
       }),
     finish: Effect.gen(function* () {
       if (all.length === 0) return
-      const names = named ? distinct(all) : undefined
+      const tensors = all.map(({ tensor }) => tensor)
+      const names = named ? distinct(all.map(({ name }) => name)) : undefined
       const pieces = yield* format.encode(
-        all.length === 1
-          ? { _tag: "One", tensor: all[0]!.tensor }
-          : names !== undefined
-            ? { _tag: "Named", tensors: names }
-            : { _tag: "List", tensors: all.map(({ tensor }) => tensor) }
+        tensors.length === 1
+          ? { _tag: "One", tensor: tensors[0]! }
+          : names === undefined
+            ? { _tag: "List", tensors }
+            : { _tag: "Named", tensors: tensors.map((tensor, index) => [names[index]!, tensor] as const) }
       )
-      if (path !== "-") return yield* writeFileAtomic(path, pieces)
-      const screen = yield* Screen
-      yield* Effect.forEach(pieces, (piece) => screen.write(piece), { discard: true })
+      const file = yield* destination(path)
+      yield* file.write(pieces)
+      yield* file.commit
     })
   }
 }
@@ -128,5 +160,5 @@ export const sinkFor = Effect.fnUntraced(function* ({ expected, format, named, o
       })
     }
   }
-  return intoOne(out, chosen, named)
+  return chosen.streamed === undefined ? intoGathered(out, chosen, named) : intoStreamed(out, chosen.streamed, named)
 })

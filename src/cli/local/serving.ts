@@ -1,28 +1,14 @@
 /** The embedded cluster as a process of its own: `kpu local up` starts it, the others find it by its state file. */
-
-import { randomBytes } from "node:crypto"
-import { rename, writeFile } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { InvalidInput } from "../../schema/KpuError.ts"
-import { CommandError } from "../CommandError.ts"
-import { exitCodes } from "../exitCodes.ts"
+import type { CommandError } from "../CommandError.ts"
+import { writeFile } from "../files/disk.ts"
+import type { Leftovers } from "../Leftovers.ts"
 import { kubeconfigFile, type LocalState, makeHome, processStart, readState, removeState, stateFile } from "./state.ts"
 
-const write = (path: string, content: string): Effect.Effect<void, CommandError> =>
-  Effect.tryPromise({
-    try: async () => {
-      const temporary = `${path}.${randomBytes(6).toString("hex")}`
-      await writeFile(temporary, content, { mode: 0o600 })
-      await rename(temporary, path)
-    },
-    catch: (cause) =>
-      new CommandError({
-        problem: `cannot write ${path}: ${(cause as Error).message}`,
-        exitCode: exitCodes.files,
-        cause
-      })
-  })
+/** For the owner only: the kubeconfig holds a token. */
+const write = (path: string, content: string) => writeFile(path, [new TextEncoder().encode(content)], { mode: 0o600 })
 
 export interface ServingOptions {
   readonly port: number | undefined
@@ -32,7 +18,7 @@ export interface ServingOptions {
 /** Starts it, and writes where it is; both are gone with the scope. */
 export const serve = Effect.fnUntraced(function* (
   options: ServingOptions
-): Effect.fn.Return<LocalState, CommandError | InvalidInput, Scope.Scope> {
+): Effect.fn.Return<LocalState, CommandError | InvalidInput, Leftovers | Scope.Scope> {
   const { LocalCluster } = yield* Effect.promise(() => import("../../LocalCluster.ts"))
   const cluster = yield* LocalCluster.start({ port: options.port, gatewayPort: options.gatewayPort })
   yield* makeHome

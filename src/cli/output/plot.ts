@@ -26,7 +26,7 @@ const panel = (item: PlotItem, index: number): string => {
   const facts = [
     statistics.min === undefined
       ? `${statistics.count} elements, none finite`
-      : `min ${formatNumber(statistics.min)}  max ${formatNumber(statistics.max!)}  mean ${formatNumber(statistics.mean!)}`,
+      : `min ${formatNumber(statistics.min)}  max ${formatNumber(statistics.max!)}${statistics.mean === undefined ? "" : `  mean ${formatNumber(statistics.mean)}`}`,
     `NaN ${statistics.nanCount}`,
     ...(statistics.infCount > 0 ? [`inf ${statistics.infCount}`] : [])
   ].join("  ")

@@ -61,7 +61,7 @@ export const formatShown = (shown: Shown, style: Style): string => {
     lines.push(
       min === undefined
         ? `  no finite elements  ${none}`
-        : `  min ${formatNumber(min)}  max ${formatNumber(max!)}  mean ${formatNumber(mean!)}  std ${formatNumber(std!)}  ${nanCount + infCount > 0 ? style.yellow(none) : none}`
+        : `  min ${formatNumber(min)}  max ${formatNumber(max!)}  ${mean === undefined ? "" : `mean ${formatNumber(mean)}  `}${std === undefined ? "" : `std ${formatNumber(std)}  `}${nanCount + infCount > 0 ? style.yellow(none) : none}`
     )
     if (histogram !== undefined && min !== max) {
       lines.push(`  ${style.cyan(sparkline(histogram))}  ${formatNumber(min!)} to ${formatNumber(max!)}`)

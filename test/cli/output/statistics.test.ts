@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { sparkline, statisticsOf } from "../../../src/cli/output/statistics.ts"
+import * as Stream from "effect/Stream"
+import { sparkline, statisticsOf, statisticsOfBlocks } from "../../../src/cli/output/statistics.ts"
+import { dtypeInfo } from "../../../src/schema/DType.ts"
 import { Tensor } from "../../../src/Tensor.ts"
 
 const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => total + value, 0)
@@ -29,6 +31,27 @@ describe("statistics", () => {
       assert.isTrue(found.histogram!.edges.every((edge, index, edges) => index === 0 || edge >= edges[index - 1]!))
     })
   )
+
+  it.effect.prop("are the same of a tensor in blocks as of the whole", [Tensor.Schema], ([tensor]) =>
+    Effect.gen(function* () {
+      const { data, dtype } = tensor
+      const { itemsize } = dtypeInfo(dtype)
+      const blocks = Stream.range(0, data.byteLength / itemsize - 1).pipe(
+        Stream.map((index) =>
+          Tensor.make({ dtype, shape: [1], data: data.subarray(index * itemsize, (index + 1) * itemsize) })
+        )
+      )
+      assert.deepStrictEqual(yield* statisticsOfBlocks(dtype, blocks), statisticsOf(tensor))
+    })
+  )
+
+  it("leave out what no float64 can hold, and say nothing that is not finite", () => {
+    const found = statisticsOf(
+      Tensor.make({ dtype: "float64", shape: [3], data: new Float64Array([1.7e308, -1.7e308, 0]) })
+    )
+    assert.deepStrictEqual([found.min, found.max, found.mean, found.std], [-1.7e308, 1.7e308, undefined, undefined])
+    assert.deepStrictEqual(sum(found.histogram!.counts), 3)
+  })
 
   it("count NaN and infinities, and keep them out of the rest", () => {
     const found = statisticsOf(Tensor.fromArray([1, Number.NaN, 3, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]))

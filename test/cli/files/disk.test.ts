@@ -1,3 +1,4 @@
+import { execFile, execFileSync } from "node:child_process"
 import {
   chmodSync,
   existsSync,
@@ -10,11 +11,12 @@ import {
   writeFileSync
 } from "node:fs"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { writeFileAtomic } from "../../../src/cli/input/AtomicFile.ts"
+import { writeFile } from "../../../src/cli/files/disk.ts"
 import * as Leftovers from "../../../src/cli/Leftovers.ts"
 import { temporaryFolder } from "../../kit/folder.ts"
 
@@ -29,7 +31,7 @@ describe("an atomic file", () => {
   it.live("appears with all of its pieces, and nothing beside it", () =>
     Effect.gen(function* () {
       const { path } = yield* temporaryFolder
-      yield* withLeftovers(() => writeFileAtomic(join(path, "a"), [bytes("one "), bytes(""), bytes("two")]))
+      yield* withLeftovers(() => writeFile(join(path, "a"), [bytes("one "), bytes(""), bytes("two")]))
       assert.strictEqual(readFileSync(join(path, "a"), "utf8"), "one two")
       assert.deepStrictEqual(readdirSync(path), ["a"])
     })
@@ -41,7 +43,7 @@ describe("an atomic file", () => {
       folder.write("real", "old")
       chmodSync(join(folder.path, "real"), 0o640)
       symlinkSync("real", join(folder.path, "link"))
-      yield* withLeftovers(() => writeFileAtomic(join(folder.path, "link"), [bytes("new")]))
+      yield* withLeftovers(() => writeFile(join(folder.path, "link"), [bytes("new")]))
       assert.isTrue(lstatSync(join(folder.path, "link")).isSymbolicLink())
       assert.strictEqual(readFileSync(join(folder.path, "real"), "utf8"), "new")
       assert.strictEqual(statSync(join(folder.path, "real")).mode & 0o777, 0o640)
@@ -57,7 +59,7 @@ describe("an atomic file", () => {
         throw new Error("the source broke")
       }
       const exit = yield* withLeftovers((left) =>
-        Effect.map(Effect.exit(writeFileAtomic(file, pieces())), (exit) => [exit, left()] as const)
+        Effect.map(Effect.exit(writeFile(file, pieces())), (exit) => [exit, left()] as const)
       )
       assert.strictEqual(exit[0]._tag, "Failure")
       assert.deepStrictEqual(exit[1], [])
@@ -81,7 +83,7 @@ describe("an atomic file", () => {
               yield bytes("piece")
             }
           }
-          const fiber = yield* Effect.forkChild(writeFileAtomic(file, pieces()))
+          const fiber = yield* Effect.forkChild(writeFile(file, pieces()))
           yield* Deferred.await(begun)
           assert.strictEqual(left().length, 1)
           assert.match(left()[0]!, /\.a\.[0-9a-f]+\.part: remove it$/)
@@ -99,7 +101,7 @@ describe("an atomic file", () => {
       mkdirSync(join(path, "folder"))
       writeFileSync(join(path, "file"), "")
       const problem = (place: string) =>
-        withLeftovers(() => Effect.map(Effect.flip(writeFileAtomic(place, [])), (error) => error.problem))
+        withLeftovers(() => Effect.map(Effect.flip(writeFile(place, [])), (error) => error.problem))
       assert.match(yield* problem(join(path, "none", "a")), /there is no such file or folder/)
       assert.match(yield* problem(join(path, "folder")), /it is a folder/)
       assert.match(yield* problem(join(path, "file", "a")), /a part of the path is no folder/)
@@ -108,9 +110,32 @@ describe("an atomic file", () => {
 
   it.live("writes to what is no regular file as it is", () =>
     Effect.gen(function* () {
-      yield* withLeftovers(() => writeFileAtomic("/dev/null", [bytes("gone")]))
+      yield* withLeftovers(() => writeFile("/dev/null", [bytes("gone")]))
       assert.isTrue(existsSync("/dev/null"))
       assert.isTrue(statSync("/dev/null").isCharacterDevice())
+    })
+  )
+
+  it.live("says that a disk is full, and that a link leads in a circle", () =>
+    Effect.gen(function* () {
+      const { path } = yield* temporaryFolder
+      symlinkSync("b", join(path, "a"))
+      symlinkSync("a", join(path, "b"))
+      const problem = (place: string) =>
+        withLeftovers(() => Effect.map(Effect.flip(writeFile(place, [bytes("x")])), (error) => error.problem))
+      assert.match(yield* problem("/dev/full"), /cannot write \/dev\/full: no space is left on the disk/)
+      assert.match(yield* problem(join(path, "a")), /lead in a circle/)
+    })
+  )
+
+  it.live("goes into a named pipe, in order", () =>
+    Effect.gen(function* () {
+      const { path } = yield* temporaryFolder
+      const pipe = join(path, "pipe")
+      execFileSync("mkfifo", [pipe])
+      const reader = promisify(execFile)("cat", [pipe])
+      yield* withLeftovers(() => writeFile(pipe, [bytes("one "), bytes("two")]))
+      assert.strictEqual((yield* Effect.promise(() => reader)).stdout, "one two")
     })
   )
 })
