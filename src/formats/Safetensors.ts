@@ -91,13 +91,73 @@ const where = "safetensors header"
 const isRecord = (value: unknown): value is { readonly [key: string]: unknown } =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+/** The most objects and lists in a header, which take far more memory than their text: a tensor has three. */
+const maxHeaderValues = 2 ** 21
+/** The format nests three deep. */
+const maxHeaderDepth = 64
+
+const quotes = 0x22
+const backslash = 0x5c
+
+/**
+ * Looks for what `JSON.parse` would not tell of: keys that an object has twice (it keeps the last), and so many values
+ * that they would fill the memory.
+ */
+const checkText = (text: string): void => {
+  const objects: Array<Set<string> | undefined> = []
+  let values = 0
+  let string = ""
+  for (let at = 0; at < text.length; at++) {
+    switch (text.charCodeAt(at)) {
+      case quotes: {
+        const start = at++
+        while (at < text.length && text.charCodeAt(at) !== quotes) at += text.charCodeAt(at) === backslash ? 2 : 1
+        string = text.slice(start, at + 1)
+        break
+      }
+      case 0x7b: // {
+      case 0x5b: // [
+        if (++values > maxHeaderValues) refuse(where, `has more than ${maxHeaderValues} objects and lists`)
+        if (objects.length === maxHeaderDepth) refuse(where, `nests deeper than ${maxHeaderDepth}`)
+        objects.push(text[at] === "{" ? new Set() : undefined)
+        break
+      case 0x7d: // }
+      case 0x5d: // ]
+        objects.pop()
+        break
+      case 0x3a: {
+        // A colon. What is no JSON is told by JSON.parse.
+        const keys = objects[objects.length - 1]
+        const key = string.includes("\\") ? unescaped(string) : string.slice(1, -1)
+        if (keys?.has(key) === true) refuse(where, `has ${quote(key)} twice`)
+        keys?.add(key)
+      }
+    }
+  }
+}
+
+const unescaped = (string: string): string => {
+  try {
+    return JSON.parse(string)
+  } catch {
+    return refuse(where, "is not JSON")
+  }
+}
+
 const readHeader = (
   bytes: Uint8Array,
   dataBytes: number
 ): { readonly entries: Map<string, Entry>; readonly metadata: Map<string, string> } => {
+  let text: string
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return refuse(where, "is not JSON: it is not UTF-8")
+  }
+  checkText(text)
   let header: unknown
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes))
+    header = JSON.parse(text)
   } catch {
     return refuse(where, "is not JSON")
   }
@@ -128,8 +188,9 @@ const readEntry = (name: string, value: unknown): Entry => {
   const at = `tensor ${quote(name)}`
   if (!isRecord(value)) return refuse(at, "is not described by an object")
   const { data_offsets: offsets, dtype: code, shape } = value
-  const dtype = typeof code === "string" ? dtypeOfCode.get(code) : undefined
-  if (dtype === undefined) return refuse(at, `has dtype ${quote(String(code))}, which is not read`)
+  if (typeof code !== "string") return refuse(at, "has a dtype that is no text")
+  const dtype = dtypeOfCode.get(code)
+  if (dtype === undefined) return refuse(at, `has dtype ${quote(code)}, which is not read`)
   const isSize = (size: unknown): size is number => typeof size === "number" && Number.isSafeInteger(size) && size >= 0
   if (!Array.isArray(shape) || shape.length > maxRank || !shape.every(isSize)) {
     return refuse(at, "has a shape that is no list of sizes")

@@ -74,6 +74,8 @@ const rememberedIds = 1024
 const maxIdLength = 256
 /** What a chunk out of its turn costs besides its bytes: counted, so that many tiny ones are seen for what they are. */
 const entryBytes = 256
+/** The most chunks out of their turn: each is an object of the heap, which is smaller than memory. */
+const maxEarlyChunks = 2 ** 18
 
 /** Whose memory a chunk's data is: the caller's, ours, or the payload's own. */
 type DataIs = "borrowed" | "owned" | "in place"
@@ -142,6 +144,7 @@ export class Assembler {
   private readonly open = new Map<string, OpenTensor>()
   private readonly complete = new Set<string>()
   private held = 0
+  private early = 0
   private copied = 0
 
   constructor(options?: AssemblerOptions) {
@@ -213,6 +216,7 @@ export class Assembler {
   clear(): void {
     this.open.clear()
     this.held = 0
+    this.early = 0
   }
 
   private slot(
@@ -385,7 +389,7 @@ export class Assembler {
     for (const [chunkNumber, chunk] of tensor.waiting) {
       this.copy(tensor, chunk, chunkNumber * length)
       tensor.waiting.delete(chunkNumber)
-      this.drop(tensor, chunk.byteLength + entryBytes)
+      this.dropEarly(tensor, chunk.byteLength)
       this.putEarly(tensor, chunkNumber, chunk.byteLength)
     }
   }
@@ -410,7 +414,7 @@ export class Assembler {
     for (const [chunkNumber, length] of tensor.placed) {
       const start = chunkNumber * tensor.uniform
       this.copied += length
-      this.drop(tensor, entryBytes)
+      this.dropEarly(tensor, 0)
       this.wait(tensor, chunkNumber, tensor.payload!.slice(start, start + length))
     }
     tensor.placed.clear()
@@ -423,7 +427,7 @@ export class Assembler {
       const length = tensor.placed.get(tensor.prefix)
       if (length === undefined) break
       tensor.placed.delete(tensor.prefix)
-      this.drop(tensor, entryBytes)
+      this.dropEarly(tensor, 0)
       tensor.prefix++
       tensor.prefixEnd += length
     }
@@ -433,7 +437,7 @@ export class Assembler {
       if (chunk === undefined) break
       this.copy(tensor, chunk, tensor.prefixEnd)
       tensor.waiting.delete(tensor.prefix)
-      this.drop(tensor, chunk.byteLength + entryBytes)
+      this.dropEarly(tensor, chunk.byteLength)
       tensor.prefix++
       tensor.prefixEnd += chunk.byteLength
     }
@@ -442,18 +446,31 @@ export class Assembler {
   private wait(tensor: OpenTensor, chunkNumber: number, data: Uint8Array): void {
     // A view of a few bytes must not keep a large message in memory.
     const small = data.buffer.byteLength > 2 * data.byteLength + entryBytes
-    this.hold(tensor, data.byteLength + entryBytes)
+    this.holdEarly(tensor, data.byteLength)
     tensor.waiting.set(chunkNumber, small ? data.slice() : data)
   }
 
   private putEarly(tensor: OpenTensor, chunkNumber: number, length: number): void {
-    this.hold(tensor, entryBytes)
+    this.holdEarly(tensor, 0)
     tensor.placed.set(chunkNumber, length)
   }
 
-  private drop(tensor: OpenTensor, bytes: number): void {
-    tensor.held -= bytes
-    this.held -= bytes
+  /** Holds a chunk out of its turn, and `bytes` of it beside the payload. */
+  private holdEarly(tensor: OpenTensor, bytes: number): void {
+    if (this.early === maxEarlyChunks) {
+      throw new TensorLimitError({
+        limit: "maxEarlyChunks",
+        problem: `more than ${maxEarlyChunks} chunks are there before the ones that they follow`
+      })
+    }
+    this.early++
+    this.hold(tensor, bytes + entryBytes)
+  }
+
+  private dropEarly(tensor: OpenTensor, bytes: number): void {
+    this.early--
+    tensor.held -= bytes + entryBytes
+    this.held -= bytes + entryBytes
   }
 
   private copy(tensor: OpenTensor, data: Uint8Array, at: number): void {

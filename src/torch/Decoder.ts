@@ -35,6 +35,9 @@ export const defaultMaxTensorBytes = 4 * 2 ** 30
 /** The largest pickle that is read: state dicts take some 300 bytes a tensor. */
 export const maxPickleBytes = 64 * 2 ** 20
 
+/** The largest pickle of one tensor: with 64 dimensions it takes some 1,500 bytes. */
+const maxTensorPickleBytes = 64 * 2 ** 10
+
 /** The records of a file that matter. */
 export interface Archive {
   readonly root: string
@@ -148,6 +151,12 @@ export const decodeTensor = (bytes: Uint8Array, options?: DecodeOptions, work: W
       work.bytes += entry.size
     }
     return data
+  }
+  if (archive.pickle.size > maxTensorPickleBytes) {
+    return refuse(
+      `record ${quote(archive.pickle.name)}`,
+      `is ${archive.pickle.size} bytes; of one tensor it is at most ${maxTensorPickleBytes}. TorchFile reads several`
+    )
   }
   const value = unpickle(read(archive.pickle, verifyCrc), { where: "data.pkl", work })
   if (!(value instanceof TensorRef)) {

@@ -18,16 +18,31 @@ export interface NamedTensors {
 /** Python itself nests what torch.save writes only a few levels; its own recursion ends at 1,000. */
 const maxDepth = 100
 
+/**
+ * The longest name, and the most characters of all names. Keys can be shared, and every level repeats those above: a
+ * pickle of a few bytes could name things at any length.
+ */
+const maxNameLength = 4096
+const maxNamesLength = 2 ** 26
+
 /** Collects the leaves. `opcodes` is how many the pickle had: no more values than that are walked through. */
 export const namedTensors = (root: PickleValue, opcodes: number): NamedTensors => {
   const tensors = new Map<string, TensorRef>()
   const values = new Map<string, PlainValue>()
   let left = opcodes
+  let length = 0
   const walk = (value: PickleValue, name: string, depth: number): void => {
     // Values can be shared, and contain themselves: a walk through all of them need not end.
     if (left-- <= 0) refuse("data.pkl", "uses the same values over and over")
     if (depth > maxDepth) refuse("data.pkl", `nests deeper than ${maxDepth}`)
-    const under = (key: string): string => (depth === 0 ? key : `${name}.${key}`)
+    length += name.length
+    if (length > maxNamesLength) refuse("data.pkl", `has names of more than ${maxNamesLength} characters together`)
+    const under = (key: string): string => {
+      if (name.length + key.length >= maxNameLength) {
+        refuse("data.pkl", `has a name of more than ${maxNameLength} characters at ${quote(name)}`)
+      }
+      return depth === 0 ? key : `${name}.${key}`
+    }
     if (value instanceof TensorRef) {
       if (tensors.has(name)) refuse("data.pkl", `has two tensors of the name ${quote(name)}`)
       tensors.set(name, value)

@@ -6,7 +6,8 @@
  * **Details**
  *
  * Work is one step per opcode and one byte per byte of text. Nothing is repeated, so a short pickle cannot make a large
- * value. Values can still share parts (that is what the memo is for): whoever walks them counts steps.
+ * value. Values can still share parts (that is what the memo is for): whoever walks them counts steps. An opcode of one
+ * byte can make an object of a hundred, so opcodes and containers have limits of their own beside the pickle's size.
  */
 import { type DType, type DTypeInfo, dtypeInfo, dtypeOfStorage, isDType } from "../schema/DType.ts"
 import { opcodeName } from "./PickleOpcodes.ts"
@@ -20,17 +21,29 @@ export class PickleTuple {
   }
 }
 
+const emptyTuple = new PickleTuple([])
+
 /** A list. */
 export class PickleList {
   readonly items: Array<PickleValue> = []
 }
 
+/** What a dict's key can be. */
+export type PickleKey = string | number | bigint | boolean
+
+const noEntries: ReadonlyMap<PickleKey, PickleValue> = new Map()
+
 /** A dict or an OrderedDict. */
 export class PickleDict {
-  readonly entries = new Map<string | number | bigint | boolean, PickleValue>()
+  /** One empty map for all empty dicts: every tensor has one for its hooks. */
+  entries: ReadonlyMap<PickleKey, PickleValue> = noEntries
   readonly ordered: boolean
   constructor(ordered: boolean) {
     this.ordered = ordered
+  }
+  set(key: PickleKey, value: PickleValue): void {
+    if (this.entries === noEntries) this.entries = new Map()
+    ;(this.entries as Map<PickleKey, PickleValue>).set(key, value)
   }
 }
 
@@ -96,6 +109,10 @@ export type PickleValue =
 
 /** How deep a pickle may nest while it is read. PyTorch's own nest four deep; models' metadata a few more. */
 const maxMarks = 256
+/** The most opcodes: 200,000 tensors have as many. */
+const maxOpcodes = 2 ** 23
+/** The most lists, dicts and tuples: a tensor has five. */
+const maxContainers = 2 ** 20
 /** The longest name of a module or a global. */
 const maxGlobalLength = 256
 /** PyTorch's own limit on dimensions. */
@@ -130,7 +147,8 @@ const hint = (module: string, name: string): string => {
     if (name === "_rebuild_parameter_with_state") return "a Parameter with Python attributes; save x.detach()"
   }
   if (module.startsWith("numpy")) return "a NumPy object; save torch.from_numpy(x)"
-  if (module === "torch" && /^Q|Quant/.test(name)) return "a quantized tensor; save x.dequantize() or x.int_repr()"
+  if (module === "torch" && /^Q|^qu?int|Quant/.test(name))
+    return "a quantized tensor; save x.dequantize() or x.int_repr()"
   if (module === "torch" && /^(float4|bits|u?int[1-7]$)/.test(name))
     return "a packed dtype, whose elements are no bytes"
   if (module === "torch" && name === "Size") return "a torch.Size; save tuple(size)"
@@ -161,6 +179,7 @@ class Machine {
   private stack: Array<PickleValue> = []
   private readonly marks: Array<Array<PickleValue>> = []
   private readonly memo = new Map<number, PickleValue>()
+  private containers = 0
 
   constructor(bytes: Uint8Array, where: string, work: Work) {
     this.bytes = bytes
@@ -171,8 +190,9 @@ class Machine {
 
   run(): PickleValue {
     if (this.bytes.byteLength < 2 || this.bytes[0] !== 0x80) this.fail("does not begin as a pickle of protocol 2 does")
-    for (;;) {
+    for (let opcodes = 0; ; opcodes++) {
       this.opcodeAt = this.at
+      if (opcodes === maxOpcodes) this.fail(`has more than ${maxOpcodes} opcodes`)
       const opcode = this.byte()
       this.work.opcodes++
       switch (opcode) {
@@ -221,27 +241,27 @@ class Machine {
           this.stack.push(this.text(this.view.getUint32(this.take(4), true)))
           break
         case 0x29: // EMPTY_TUPLE
-          this.stack.push(new PickleTuple([]))
+          this.stack.push(emptyTuple)
           break
         case 0x85:
         case 0x86:
         case 0x87: {
           const count = opcode - 0x84
           if (this.stack.length < count) this.fail("takes more values than there are")
-          this.stack.push(new PickleTuple(this.stack.splice(this.stack.length - count)))
+          this.contain(new PickleTuple(this.stack.splice(this.stack.length - count)))
           break
         }
         case 0x74: {
           // TUPLE
           const items = this.popMark()
-          this.stack.push(new PickleTuple(items))
+          this.contain(new PickleTuple(items))
           break
         }
         case 0x5d: // EMPTY_LIST
-          this.stack.push(new PickleList())
+          this.contain(new PickleList())
           break
         case 0x7d: // EMPTY_DICT
-          this.stack.push(new PickleDict(false))
+          this.contain(new PickleDict(false))
           break
         case 0x61: {
           // APPEND
@@ -293,7 +313,7 @@ class Machine {
           // REDUCE
           const args = this.pop()
           const callable = this.pop()
-          this.stack.push(this.reduce(callable, args))
+          this.contain(this.reduce(callable, args))
           break
         }
         case 0x62: {
@@ -313,6 +333,12 @@ class Machine {
 
   private fail(problem: string): never {
     return refuse(`${this.where} at byte ${this.opcodeAt}`, problem)
+  }
+
+  /** Puts something on the stack that takes more memory than its opcodes do. */
+  private contain(value: PickleValue): void {
+    if (++this.containers > maxContainers) this.fail(`has more than ${maxContainers} lists, dicts and tuples`)
+    this.stack.push(value)
   }
 
   private take(count: number): number {
@@ -391,7 +417,7 @@ class Machine {
 
   private set(dict: PickleDict, key: PickleValue, value: PickleValue): void {
     if (key === null || typeof key === "object") this.fail("has a key that is neither text nor a number")
-    dict.entries.set(key, value)
+    dict.set(key, value)
   }
 
   private put(index: number): void {
@@ -474,7 +500,7 @@ class Machine {
     } else if (metadata !== undefined && metadata !== null) this.fail(`calls ${name} with wrong metadata`)
     const { kind, unit } = dtypeInfo(dtype)
     if (conj && kind !== "complex") this.fail(`has a conjugated tensor of ${dtype}`)
-    if (neg && ((kind !== "float" && kind !== "complex") || unit === 1 || dtype === "bfloat16")) {
+    if (neg && ((kind !== "float" && kind !== "complex") || unit === 1)) {
       this.fail(`has a negated tensor of ${dtype}`)
     }
     const ref = {

@@ -84,10 +84,44 @@ describe("Safetensors", () => {
     ["a header longer than the file", file("{}", undefined, 2n ** 63n), /9223372036854775808 bytes/],
     ["a header that is no JSON", file("{"), /is not JSON/],
     ["a header that is no object", file([]), /is not an object/],
+    ["a header that is not UTF-8", file(Buffer.from([0x7b, 0xff, 0x7d]).toString("latin1")).with(9, 0xff), /not UTF-8/],
+    [
+      "a tensor that is there twice",
+      file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'),
+      /has "a" twice/
+    ],
+    [
+      "a name that is there twice, once with escapes",
+      file('{"__metadata__":{"a\\"b":"1","\\u0061\\"b":"2"}}'),
+      /has "a\\"b" twice/
+    ],
+    [
+      "two dtypes of one tensor",
+      file('{"a":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}}'),
+      /"dtype" twice/
+    ],
+    ["a dtype that is an object", file({ a: { ...f32([0], [0, 0]), dtype: { toString: 1, valueOf: 2 } } }), /no text/],
+    [
+      "a header of nothing but objects",
+      file(`{"a":[${"{},".repeat(2 ** 21)}{}]}`),
+      /more than 2097152 objects and lists/
+    ],
+    ["a header that nests without end", file("[".repeat(1000)), /nests deeper/],
+    ["a fractional size", file({ a: f32([0.5], [0, 2]) }, new Uint8Array(2)), /no list of sizes/],
+    ["offsets that go back", file({ a: f32([0], [4, 0]) }, new Uint8Array(4)), /has -4 bytes/],
+    ["three offsets", file({ a: f32([1], [0, 4, 4]) }, new Uint8Array(4)), /no two numbers/],
+    ["a tensor that is no object", file({ a: 1 }), /not described by an object/],
+    ["metadata that is a list", file({ __metadata__: [] }), /not an object/],
+    ["a file of seven bytes", new Uint8Array(7), /are missing/],
+    [
+      "a header above the limit",
+      file("{}", new Uint8Array(100_000_010), 100_000_001n),
+      /is said to have 100000001 bytes/
+    ],
     [
       "a dtype that is not known",
       file({ a: { dtype: "F4", shape: [2], data_offsets: [0, 1] } }, new Uint8Array(1)),
-      /"F4"/
+      /has dtype "F4", which is not read/
     ],
     [
       "a gap between tensors",

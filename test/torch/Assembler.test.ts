@@ -199,6 +199,29 @@ describe("Assembler", () => {
       const metadata = { size_bytes: String(2 ** 32) }
       assert.match(failure(() => assemble(at(0, { metadata }))).message, /says that 4294967296 bytes are in 14 chunks/)
     })
+    it("more chunks out of their turn than the heap should hold", () => {
+      function* backwards(totalChunks: number) {
+        const data = Uint8Array.of(7)
+        for (let chunkNumber = totalChunks - 1; chunkNumber > 0; chunkNumber--) {
+          yield { tensorId: "a", chunkNumber, totalChunks, isLast: false, data, metadata: {} }
+        }
+      }
+      const words = /^maxEarlyChunks: more than 262144 chunks/
+      assert.match(failure(() => assemble(backwards(300_000))).message, words)
+      // The same with their places known: one byte a chunk.
+      const first = {
+        tensorId: "a",
+        chunkNumber: 0,
+        totalChunks: 300_000,
+        isLast: false,
+        data: Uint8Array.of(7),
+        metadata: { size_bytes: "300000" }
+      }
+      assert.match(failure(() => assemble([first, ...backwards(300_000)])).message, words)
+      assert.doesNotThrow(() =>
+        assemble([...backwards(262_145), { ...first, totalChunks: 262_145, metadata: { size_bytes: "262145" } }])
+      )
+    })
     it("a payload that is not what its metadata says", () => {
       const { payloads } = assemble(at(0, { metadata: { ...messages("a")[0]!.metadata, dtype: "torch.int32" } }))
       assert.match(failure(() => decodePayload(payloads[0]!)).message, /is float32; its metadata says "torch.int32"/)

@@ -190,7 +190,18 @@ describe("pickles", () => {
     ["torch._utils", "_rebuild_meta_tensor_no_storage", /a meta tensor/],
     ["torch._tensor", "_rebuild_from_type_v2", /Python attributes/],
     ["torch", "float4_e2m1fn_x2", /a packed dtype/],
+    ["torch", "bits8", /a packed dtype/],
+    ["torch", "uint4", /a packed dtype/],
+    ["torch", "int1", /a packed dtype/],
     ["torch", "QUInt8Storage", /a quantized tensor/],
+    ["torch", "QUInt4x2Storage", /a quantized tensor/],
+    ["torch", "quint4x2", /a quantized tensor/],
+    ["torch", "qint8", /a quantized tensor/],
+    ["torch._utils", "_rebuild_nested_tensor", /a nested tensor/],
+    ["torch._utils", "_rebuild_parameter_with_state", /a Parameter with Python attributes/],
+    ["torch", "Size", /a torch.Size; save tuple\(size\)/],
+    ["torch", "device", /a torch.device; save str\(device\)/],
+    ["pathlib", "PosixPath", /"pathlib PosixPath": a Python object/],
     ["numpy.core.multiarray", "_reconstruct", /a NumPy object/],
     ["torch.jit._pickle", "build_intlist", /build_intlist/],
     ["collections", "Counter", /Counter/],
@@ -211,7 +222,7 @@ describe("pickles", () => {
     ["an empty stack", wholePickle(), /takes more values than there are/],
     ["a tuple of what is not there", wholePickle(Buffer.from([0x87])), /takes more values/],
     ["no mark", wholePickle(pickle.tuple), /a mark that is not there/],
-    ["a hundred thousand marks", wholePickle(repeated(pickle.mark, 100_000)), /nests deeper than 256/],
+    ["sixty thousand marks", wholePickle(repeated(pickle.mark, 60_000)), /nests deeper than 256/],
     ["a text longer than the file", wholePickle(Buffer.from([0x58, 255, 255, 255, 255])), /ends in the middle/],
     ["a text that is not UTF-8", wholePickle(Buffer.from([0x58, 1, 0, 0, 0, 0xff])), /not UTF-8/],
     ["a global without an end", wholePickle(Buffer.from(`c${"a".repeat(2000)}`)), /does not end/],
@@ -236,15 +247,62 @@ describe("pickles", () => {
     it(`with ${name} are refused`, () => refuses(withPickle(pickled), words))
   }
 
+  const many: ReadonlyArray<readonly [string, Uint8Array, RegExp]> = [
+    ["opcodes", repeated(pickle.none, 2 ** 23), /more than 8388608 opcodes/],
+    ["lists", repeated(pickle.emptyList, 2 ** 20 + 1), /more than 1048576 lists, dicts and tuples/],
+    ["dicts", repeated(pickle.emptyDict, 2 ** 20 + 1), /more than 1048576 lists, dicts and tuples/],
+    [
+      "tuples",
+      Buffer.concat([pickle.none, repeated(Buffer.from([0x85]), 2 ** 20 + 1)]),
+      /more than 1048576 lists, dicts and tuples/
+    ]
+  ]
+  for (const [name, piece, words] of many) {
+    it.effect(`with more ${name} than memory should hold are refused`, () =>
+      Effect.gen(function* () {
+        const bytes = withPickle(wholePickle(piece))
+        assert.match((yield* Effect.flip(TorchFile.fromBytes(bytes))).message, words)
+        // One tensor needs far less, and is what a stream brings.
+        refuses(bytes, /data\.pkl": is \d+ bytes; of one tensor it is at most 65536\. TorchFile reads several/)
+      })
+    )
+  }
+
+  it.effect("whose names repeat a long key at every level are refused before they fill the memory", () =>
+    Effect.gen(function* () {
+      const nested = (key: string, depth: number, leaves: number) =>
+        wholePickle(
+          pickle.emptyDict,
+          pickle.text(key),
+          pickle.put(0),
+          pickle.emptyDict,
+          ...Array.from({ length: depth }, () => Buffer.concat([pickle.get(0), pickle.emptyDict])),
+          ...Array.from({ length: leaves }, (_, leaf) =>
+            Buffer.concat([pickle.int(leaf), pickle.none, pickle.setItem])
+          ),
+          ...Array.from({ length: depth + 1 }, () => pickle.setItem)
+        )
+      const read = (key: string, depth: number, leaves: number) =>
+        TorchFile.fromBytes(withPickle(nested(key, depth, leaves)))
+      const long = yield* Effect.flip(read("k".repeat(2 ** 20), 90, 200))
+      assert.match(long.message, /a name of more than 4096 characters/)
+      const wide = yield* Effect.flip(read("k".repeat(40), 90, 30_000))
+      assert.match(wide.message, /names of more than 67108864 characters together/)
+      const file = yield* read("k".repeat(40), 90, 10)
+      assert.strictEqual(file.values.get(`${"k".repeat(40)}.`.repeat(91).concat("7")), null)
+    })
+  )
+
   it("do no more work than their size", () => {
     const pickled = wholePickle(
       pickle.emptyList,
       pickle.put(0),
-      repeated(Buffer.concat([pickle.get(0), pickle.append]), 50_000)
+      repeated(Buffer.concat([pickle.get(0), pickle.append]), 10_000)
     )
     const bytes = withPickle(pickled)
     const work = makeWork()
-    assert.throws(() => decodeTensor(bytes, undefined, work), TensorDecodeError)
+    assert.throws(() => decodeTensor(bytes, undefined, work), TensorDecodeError, /a list of 10000/)
+    assert.isAbove(work.opcodes, 20_000)
     assert.isBelow(work.opcodes, bytes.length)
     assert.isBelow(work.bytes, 4 * bytes.length)
   })
