@@ -18,7 +18,7 @@ import { TensorRequest, TensorResponse } from "../schema/generated/kpu/torch/ser
 import { GrpcError, InvalidInput, SendRejected, TensorDecodeError, TensorLimitError } from "../schema/KpuError.ts"
 import { SendReceipt } from "../schema/SendReceipt.ts"
 import type { Tensor } from "../schema/Tensor.ts"
-import { type CallStatus, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
+import { type CallStatus, type GrpcCall, GrpcChannel, type GrpcConnection } from "../services/GrpcChannel.ts"
 import {
   type ConnectOptions,
   type OutgoingTensors,
@@ -33,9 +33,9 @@ import {
 } from "../services/TensorClient.ts"
 import { openChannels } from "./internal/metrics.ts"
 import { TensorMemory } from "./internal/tensors/tensorMemory.ts"
-import { type Checked, checkOptions } from "./internal/tensors/tensorOptions.ts"
+import { type Checked, checkOptions, checkOutgoing } from "./internal/tensors/tensorOptions.ts"
 import { asItIs, type Finish, Receiving } from "./internal/tensors/tensorReceiving.ts"
-import { checkTensors, type Sending, startSending } from "./internal/tensors/tensorSending.ts"
+import { checkTensors, type Outlet, type Sending, startSending } from "./internal/tensors/tensorSending.ts"
 import { observeCall, serverAttributes } from "./internal/tensors/tensorTelemetry.ts"
 
 const service = "kpu.torch.Service"
@@ -52,18 +52,25 @@ const connectionOf = (connection: GrpcConnection, options: ConnectOptions, memor
   const grpcError = (method: string, { code, details }: CallStatus) =>
     new GrpcError({ code, details, method: `${service}/${method}`, address: connection.address, resource })
 
-  /** Our own errors, with the Compute that they are about; everything else is a defect. */
-  const failed = (error: unknown): Cause.Cause<TensorDecodeError | TensorLimitError | InvalidInput> => {
+  /** What is wrong with the server's bytes, with the Compute that sent them; everything else is a defect. */
+  const failed = (error: unknown): Cause.Cause<TensorDecodeError | TensorLimitError> => {
     if (error instanceof TensorDecodeError) {
       return Cause.fail(new TensorDecodeError({ where: error.where, problem: error.problem, resource }))
     }
     if (error instanceof TensorLimitError) {
       return Cause.fail(new TensorLimitError({ limit: error.limit, problem: error.problem, resource }))
     }
-    if (error instanceof InvalidInput) {
-      return Cause.fail(new InvalidInput({ field: error.field, problem: error.problem, resource }))
-    }
     return Cause.die(error)
+  }
+
+  /** Runs a check of the user's input, whose error then names this Compute. */
+  const checking = <A>(step: () => A): A => {
+    try {
+      return step()
+    } catch (error) {
+      if (!(error instanceof InvalidInput)) throw error
+      throw new InvalidInput({ field: error.field, problem: error.problem, resource })
+    }
   }
 
   const check = (
@@ -72,14 +79,22 @@ const connectionOf = (connection: GrpcConnection, options: ConnectOptions, memor
   ): Effect.Effect<Checked, InvalidInput> =>
     Effect.suspend(() => {
       try {
-        if (tensors !== undefined) checkTensors(tensors)
-        return Effect.succeed(checkOptions(options, connection.maxChunkSize))
+        return Effect.succeed(
+          checking(() => {
+            if (tensors !== undefined) checkTensors(tensors)
+            return checkOptions(options, connection.maxChunkSize)
+          })
+        )
       } catch (error) {
-        return error instanceof InvalidInput
-          ? Effect.fail(new InvalidInput({ field: error.field, problem: error.problem, resource }))
-          : Effect.die(error)
+        return error instanceof InvalidInput ? Effect.fail(error) : Effect.die(error)
       }
     })
+
+  const outlet = (call: GrpcCall, { chunkSize }: Checked): Outlet => ({
+    call,
+    chunkSize,
+    check: (item, index) => checking(() => checkOutgoing(item, index))
+  })
 
   const observe = (method: string) => observeCall(method, metadata, options)
 
@@ -131,7 +146,7 @@ const connectionOf = (connection: GrpcConnection, options: ConnectOptions, memor
           parts = []
         }
       })
-      sending = yield* startSending(tensors, call, checked.chunkSize, (cause) => {
+      sending = yield* startSending(tensors, outlet(call, checked), (cause) => {
         settle(Effect.failCause(cause))
         call.cancel()
       })
@@ -195,7 +210,7 @@ const connectionOf = (connection: GrpcConnection, options: ConnectOptions, memor
           }
         })
         receiving.start(call)
-        sending = yield* startSending(tensors, call, checked.chunkSize, (cause) => receiving.fail(cause))
+        sending = yield* startSending(tensors, outlet(call, checked), (cause) => receiving.fail(cause))
         const { count, stop } = sending
         observed.tensorsSent = count
         yield* Effect.addFinalizer(() =>

@@ -10,7 +10,7 @@ import { SendReceipt } from "./SendReceipt.ts"
 const resource = Schema.optional(ResourceRef)
 
 /**
- * An option breaks a rule. Nothing was sent.
+ * An option breaks a rule, and nothing was sent; or one of the tensors to send does, and the call ended there.
  *
  * @example
  * ```ts
@@ -190,7 +190,7 @@ export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("
  * ```
  */
 export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("TensorLimitError", {
-  /** The option that sets the limit: `maxTensorBytes`, `maxOpenTensors`, … */
+  /** The limit: an option (`maxTensorBytes`, `maxOpenTensors`) or one that is fixed (`maxOpenBytes`, `maxEarlyChunks`, …). */
   limit: Schema.String,
   problem: Schema.String,
   resource

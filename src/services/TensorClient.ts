@@ -19,7 +19,10 @@ export interface TensorMessage {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** A tensor to send, with an id (a UUIDv4 otherwise) and metadata of its own. */
+/**
+ * A tensor to send, with an id (a UUIDv4 otherwise) of up to 256 characters, once in a call, and metadata of its own, which
+ * cannot replace `shape`, `dtype`, `device` and `size_bytes`.
+ */
 export interface OutgoingTensor {
   readonly tensor: Tensor
   readonly id?: string | undefined
@@ -54,8 +57,9 @@ export interface ReceiveOptions extends CallOptions {
 }
 
 export interface ReceiveRequest extends ReceiveOptions {
-  /** How many tensors; 1 by default. */
+  /** How many tensors, from 1; 1 by default. 0 is `InvalidInput`: servers take it for 1. */
   readonly count?: number | undefined
+  /** What the server makes of them is its own affair: the stock one reads `shape`, as in `"20,20"`. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
 }
 

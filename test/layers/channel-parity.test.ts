@@ -180,7 +180,7 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
       })
     )
 
-    live("asks for one tensor when no count is given, and passes 0 and parameters on", () =>
+    live("asks for one tensor when no count is given, and passes parameters on", () =>
       Effect.gen(function* () {
         const requests: Array<unknown> = []
         const server = yield* TensorServer.serve({
@@ -192,11 +192,11 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
         const connection = yield* connectTo(server)
         expect(yield* Stream.runCollect(connection.receiveTensors())).toHaveLength(1)
         expect(
-          yield* Stream.runCollect(connection.receiveTensors({ count: 0, parameters: { shape: "20,20" } }))
-        ).toHaveLength(1)
+          yield* Stream.runCollect(connection.receiveTensors({ count: 2, parameters: { shape: "20,20", größe: "" } }))
+        ).toHaveLength(2)
         expect(requests).toEqual([
           { count: 1, parameters: {} },
-          { count: 0, parameters: { shape: "20,20" } }
+          { count: 2, parameters: { shape: "20,20", größe: "" } }
         ])
       })
     )
@@ -1026,13 +1026,14 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
   })
 
   describe("input that breaks a rule", () => {
+    const about = { kind: "Compute", namespace: "team-a", name: "my-compute" }
     const refused = (field: string, call: (connection: Connection) => Effect.Effect<unknown, unknown>) =>
       live(`${field} is named, and nothing is sent`, () =>
         Effect.gen(function* () {
           const server = yield* TensorServer.serve()
           const connection = yield* connectTo(server)
           const error = yield* Effect.flip(call(connection))
-          expect(error).toMatchObject({ _tag: "InvalidInput", field })
+          expect(error).toMatchObject({ _tag: "InvalidInput", field, resource: about })
           expect(server.happened).toEqual([])
         })
       )
@@ -1041,6 +1042,31 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
       Stream.runDrain(connection.receiveTensors(wrong(options)))
     const send = (options: unknown) => (connection: Connection) => connection.sendTensors([a], options as SendOptions)
 
+    live("a count of 0 is refused, and told why: it would bring one tensor", () =>
+      Effect.gen(function* () {
+        const server = yield* TensorServer.serve({ send: TensorServer.sending([a]) })
+        const connection = yield* connectTo(server)
+        for (const receive of [
+          connection.receiveTensors,
+          connection.receiveTensorMessages,
+          connection.receiveTensorsScoped
+        ]) {
+          const error = yield* Effect.flip(Stream.runDrain<unknown, unknown, never>(receive({ count: 0 })))
+          expect(error).toMatchObject({
+            _tag: "InvalidInput",
+            message: "count: is 0, which servers take for 1; to receive nothing, do not call",
+            resource: about
+          })
+        }
+        expect(server.happened).toEqual([])
+      })
+    )
+
+    refused("count", request({ count: -0 }))
+    refused("count", request({ count: Number.NaN }))
+    refused("count", request({ count: Number.POSITIVE_INFINITY }))
+    refused("count", request({ count: 2n }))
+    refused("count", request({ count: null }))
     refused("count", request({ count: -1 }))
     refused("count", request({ count: 1.5 }))
     refused("count", request({ count: "2" }))
@@ -1049,12 +1075,18 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
     refused("parameters.shape", request({ parameters: { shape: [20, 20] } }))
     refused("deadline", request({ deadline: "soon" }))
     refused("deadline", send({ deadline: -5 }))
+    refused("deadline", send({ deadline: Number.NaN }))
+    refused("options", request(null))
+    refused("options", send("fast"))
     refused("maxTensorBytes", request({ maxTensorBytes: 0 }))
     refused("maxOpenTensors", request({ maxOpenTensors: Number.NaN }))
     refused("budgetBytes", request({ budgetBytes: -1 }))
     refused("verifyCrc", request({ verifyCrc: "yes" }))
     refused("chunkSize", send({ chunkSize: 65_535 }))
     refused("chunkSize", send({ chunkSize: 3 * mebibyte + 1 }))
+    refused("chunkSize", send({ chunkSize: 100_000.5 }))
+    refused("chunkSize", send({ chunkSize: Number.NaN }))
+    refused("chunkSize", send({ chunkSize: "1 MiB" }))
     refused("chunkSize", (connection) => Stream.runDrain(connection.streamTensors([a], { chunkSize: 0 })))
     refused("tensors", (connection) => connection.sendTensors(wrong(a)))
     refused("tensors", (connection) => connection.sendTensors(wrong("ab")))
@@ -1064,21 +1096,48 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
       ["tensors[1]", [a, { data: [1, 2] }]],
       ["tensors[0].id", [{ tensor: a, id: "" }]],
       ["tensors[1].id", [a, { tensor: a, id: 7 }]],
+      ["tensors[0].id", [{ tensor: a, id: "x".repeat(257) }]],
+      ["tensors[0].id", [{ tensor: a, id: "half \ud83d" }]],
+      ["tensors[0]", [null]],
+      ["tensors[0]", [{ tensor: { dtype: "float32", shape: [1], data: new Uint8Array(4) } }]],
+      ["tensors[0].metadata", [{ tensor: a, metadata: "conv1" }]],
+      ["tensors[0].metadata", [{ tensor: a, metadata: null }]],
       ["tensors[0].metadata.layer", [{ tensor: a, metadata: { layer: 1 } }]]
     ] as const) {
       live(`${field} is named, and the call ends`, () =>
         Effect.gen(function* () {
           const server = yield* TensorServer.serve()
           const connection = yield* connectTo(server)
-          expect(yield* Effect.flip(connection.sendTensors(wrong(tensors)))).toMatchObject({
-            _tag: "InvalidInput",
-            field
-          })
+          const expected = { _tag: "InvalidInput", field, resource: about }
+          expect(yield* Effect.flip(connection.sendTensors(wrong(tensors)))).toMatchObject(expected)
+          expect(yield* Effect.flip(connection.sendTensors(Stream.fromIterable<any>(tensors)))).toMatchObject(expected)
+          expect(yield* Effect.flip(Stream.runDrain(connection.streamTensors(wrong(tensors))))).toMatchObject(expected)
           const stream = Stream.runDrain(connection.streamTensors(Stream.fromIterable<any>(tensors)))
-          expect(yield* Effect.flip(stream)).toMatchObject({ _tag: "InvalidInput", field })
+          expect(yield* Effect.flip(stream)).toMatchObject(expected)
         })
       )
     }
+
+    live("an InvalidInput of the user's own, from Tensor.make or a stream, passes through as it is", () =>
+      Effect.gen(function* () {
+        const connection = yield* connectTo(yield* TensorServer.serve())
+        let thrown: unknown
+        const making = function* () {
+          yield a
+          try {
+            yield Tensor.make({ dtype: "float32", shape: [2], data: new Uint8Array(4) })
+          } catch (error) {
+            thrown = error
+            throw error
+          }
+        }
+        expect(yield* Effect.flip(connection.sendTensors(making()))).toBe(thrown)
+        expect(yield* Effect.flip(Stream.runDrain(connection.streamTensors(making())))).toBe(thrown)
+        const mine = yield* Effect.flip(Tensor.makeEffect({ dtype: "int8", shape: [2], data: new Uint8Array(4) }))
+        expect(yield* Effect.flip(connection.sendTensors(Stream.fail(mine)))).toBe(mine)
+        expect(yield* Effect.flip(Stream.runDrain(connection.streamTensors(Stream.fail(mine))))).toBe(mine)
+      })
+    )
 
     it.live("larger chunks are sent to a server that takes them", () =>
       Effect.gen(function* () {

@@ -301,6 +301,18 @@ describe("tensors", () => {
     const chunks = await rejection(compute.sendTensors(Tensor.zeros([1]), { chunkSize: 0 }))
     assert.instanceOf(chunks, InvalidInput)
     assert.strictEqual(chunks.field, "chunkSize")
+    const resource = { kind: "Compute", namespace: "default", name: "my-compute" }
+    for (const [field, call] of [
+      ["count", compute.receiveTensors({ count: 0 }).toArray()],
+      ["count", compute.receiveTensorMessages({ count: 1.5 }).toArray()],
+      ["tensors[1]", compute.sendTensors([Tensor.zeros([1]), 7 as never])],
+      ["tensors[0].id", compute.streamTensors([{ tensor: Tensor.zeros([1]), id: "" }]).toArray()]
+    ] as const) {
+      const error = await rejection(call)
+      assert.instanceOf(error, InvalidInput)
+      assert.strictEqual(error.field, field)
+      assert.deepStrictEqual({ ...error.resource }, resource)
+    }
   })
 })
 

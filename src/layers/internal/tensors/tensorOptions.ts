@@ -53,6 +53,12 @@ const strings = (field: string, value: unknown): Readonly<Record<string, string>
   return value as Record<string, string>
 }
 
+/** A server takes 0 for 1, which nobody who writes 0 means. */
+const count = (value: unknown): number =>
+  value === 0
+    ? fail("count", "is 0, which servers take for 1; to receive nothing, do not call")
+    : whole("count", value, 1, 2 ** 32 - 1, 1)
+
 /** Checks options; throws `InvalidInput`. `maxChunkSize` is what the channel's message limit leaves for data. */
 export const checkOptions = (options: (ReceiveRequest & StreamOptions) | undefined, maxChunkSize: number): Checked => {
   if (options !== undefined && (typeof options !== "object" || options === null)) fail("options", "must be an object")
@@ -75,14 +81,16 @@ export const checkOptions = (options: (ReceiveRequest & StreamOptions) | undefin
     maxOpenTensors: whole("maxOpenTensors", options?.maxOpenTensors, 1, 2 ** 20, assemblerDefaults.maxOpenTensors),
     budgetBytes: whole("budgetBytes", options?.budgetBytes, 1, most, defaultBudgetBytes),
     verifyCrc: verifyCrc ?? false,
-    // 0 goes to the server as it is, which reads it as 1.
-    count: whole("count", options?.count, 0, 2 ** 32 - 1, 1),
+    count: count(options?.count),
     parameters: strings("parameters", options?.parameters)
   }
 }
 
 /** Ids are 256 characters at most on the receiving side of this package. */
 const maxIdLength = 256
+
+/** Text that UTF-8 can carry: half a surrogate pair arrives as another character. */
+const isText = (value: unknown): value is string => typeof value === "string" && value.isWellFormed()
 
 /** A tensor to send, with its id. */
 export interface Outgoing {
@@ -99,8 +107,8 @@ export const checkOutgoing = (item: Tensor | OutgoingTensor, index: number): Out
     return fail(field, "is neither a Tensor nor { tensor, id?, metadata? }; make one with Tensor.make or fromArray")
   }
   const { id } = item
-  if (id !== undefined && (typeof id !== "string" || id === "" || id.length > maxIdLength)) {
-    fail(`${field}.id`, `must be a string of 1 to ${maxIdLength} characters`)
+  if (id !== undefined && (!isText(id) || id === "" || id.length > maxIdLength)) {
+    fail(`${field}.id`, `must be a string of 1 to ${maxIdLength} characters, well-formed`)
   }
   return {
     tensor: item.tensor,

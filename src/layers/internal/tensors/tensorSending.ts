@@ -17,7 +17,7 @@ import type { GrpcCall } from "../../../services/GrpcChannel.ts"
 import type { OutgoingTensor, OutgoingTensors } from "../../../services/TensorClient.ts"
 import { chunkTensor } from "../../../torch/Chunker.ts"
 import { chunkMessage, type MessageViews } from "./chunkMessage.ts"
-import { checkOutgoing } from "./tensorOptions.ts"
+import type { Outgoing } from "./tensorOptions.ts"
 
 /** What is sent while a call runs. */
 export interface Sending {
@@ -29,20 +29,26 @@ export interface Sending {
   readonly count: () => number
 }
 
-/** What an exception of the user's iterable is: ours where we made it, otherwise a defect. */
+/** What an exception of the user's iterable is: `InvalidInput` (`Tensor.make` throws it too) a failure, all else a defect. */
 const causeOf = (error: unknown): Cause.Cause<InvalidInput> =>
   error instanceof InvalidInput ? Cause.fail(error) : Cause.die(error)
 
+/** How tensors become messages. */
+export interface Outlet {
+  readonly call: GrpcCall
+  readonly chunkSize: number
+  /** Checks one of the user's items; throws `InvalidInput`. */
+  readonly check: (item: Tensor | OutgoingTensor, index: number) => Outgoing
+}
+
 class Pump {
-  private readonly call: GrpcCall
-  private readonly chunkSize: number
+  private readonly outlet: Outlet
   sent = 0
   private messages: Iterator<MessageViews> | undefined
   private onDone: ((failure?: Cause.Cause<InvalidInput>) => void) | undefined
 
-  constructor(call: GrpcCall, chunkSize: number) {
-    this.call = call
-    this.chunkSize = chunkSize
+  constructor(outlet: Outlet) {
+    this.outlet = outlet
   }
 
   start(items: Iterable<Tensor | OutgoingTensor>, onDone: (failure?: Cause.Cause<InvalidInput>) => void): void {
@@ -59,7 +65,7 @@ class Pump {
       while (true) {
         const { done, value } = messages.next()
         if (done === true) break
-        if (!this.call.write(value.views, value.byteLength)) return
+        if (!this.outlet.call.write(value.views, value.byteLength)) return
         // The user's iterable may have ended the call.
         if (this.messages !== messages) return
       }
@@ -90,9 +96,10 @@ class Pump {
   }
 
   private *messagesOf(items: Iterable<Tensor | OutgoingTensor>): Generator<MessageViews, void, undefined> {
+    const { check, chunkSize } = this.outlet
     for (const item of items) {
-      const { id, metadata, tensor } = checkOutgoing(item, this.sent++)
-      for (const chunk of chunkTensor(tensor, { id, metadata, chunkSize: this.chunkSize })) yield chunkMessage(chunk)
+      const { id, metadata, tensor } = check(item, this.sent++)
+      for (const chunk of chunkTensor(tensor, { id, metadata, chunkSize })) yield chunkMessage(chunk)
     }
   }
 }
@@ -103,11 +110,11 @@ class Pump {
  */
 export const startSending = <E, R>(
   tensors: OutgoingTensors<E, R>,
-  call: GrpcCall,
-  chunkSize: number,
+  outlet: Outlet,
   onFailure: (cause: Cause.Cause<E | InvalidInput>) => void
 ): Effect.Effect<Sending, never, R | Scope.Scope> => {
-  const pump = new Pump(call, chunkSize)
+  const { call } = outlet
+  const pump = new Pump(outlet)
   const drain = () => pump.run()
   if (!Stream.isStream(tensors)) {
     return Effect.sync(() => {
