@@ -7,7 +7,10 @@
  * early, its place is still known if all chunks but the last are of one size: that of chunk 0, provided that this fits the
  * payload's size and the number of chunks. If a chunk then has another size, the chunks beyond the gap are moved aside and
  * wait for their turn, as do chunks that come before chunk 0. So every way of cutting is put together rightly, and the
- * usual one without a second copy (chunk 0 of a streamed message alone is copied twice: its size comes after its data).
+ * usual one without a second copy.
+ *
+ * The data of a streamed chunk 0 comes before the size of its tensor. Where the last tensor's payload was of a few chunks
+ * like this one, the same size is guessed and the data goes to its final place; a wrong guess costs a second copy.
  *
  * Two ways in: `push` takes whole messages; `begin` gives a slot for data that arrives in fragments.
  *
@@ -76,6 +79,9 @@ const maxIdLength = 256
 const entryBytes = 256
 /** The most chunks out of their turn: each is an object of the heap, which is smaller than memory. */
 const maxEarlyChunks = 2 ** 18
+
+/** A payload's size is guessed up to so many times the size of its chunk 0: beyond, the copy that it saves is a small part. */
+const maxGuess = 8
 
 /** Whose memory a chunk's data is: the caller's, ours, or the payload's own. */
 type DataIs = "borrowed" | "owned" | "in place"
@@ -146,6 +152,8 @@ export class Assembler {
   private held = 0
   private early = 0
   private copied = 0
+  /** The size of the payload that was whole last. */
+  private lastSize = 0
 
   constructor(options?: AssemblerOptions) {
     this.maxTensorBytes = options?.maxTensorBytes ?? assemblerDefaults.maxTensorBytes
@@ -191,11 +199,14 @@ export class Assembler {
       const tensor = this.open.get(known.tensorId)
       const place =
         tensor === undefined || tensor.has(known.chunkNumber) ? -1 : tensor.placeOf(known.chunkNumber, length)
-      const direct = place >= 0
       // The place is written to before the chunk is known to be right. Nothing else is there: a chunk that turns out to be
       // another one is taken out again, and the right one will be written over it.
-      const target = direct ? tensor!.payload!.subarray(place, place + length) : allocate(length)
-      return this.slot(known, target, direct)
+      if (place >= 0) return this.slot(known, tensor!.payload!.subarray(place, place + length), "placed")
+      const guess = this.lastSize
+      if (tensor === undefined && known.chunkNumber === 0 && guess > length && guess <= maxGuess * length) {
+        return this.slot(known, this.allocatePayload(guess), "guessed", length)
+      }
+      return this.slot(known, allocate(length), "apart")
     })
   }
 
@@ -222,11 +233,12 @@ export class Assembler {
   private slot(
     known: { readonly tensorId: string; readonly chunkNumber: number },
     target: Uint8Array,
-    direct: boolean
+    kind: "placed" | "guessed" | "apart",
+    length = target.byteLength
   ): ChunkSlot {
     let at = 0
     const slot = {
-      remaining: target.byteLength,
+      remaining: length,
       write: (fragment: Uint8Array): void => {
         if (fragment.byteLength > slot.remaining) {
           throw new RangeError("more data than the chunk was said to have")
@@ -239,13 +251,16 @@ export class Assembler {
       end: (header: ChunkHeader): Payload | undefined =>
         this.guard(() => {
           if (slot.remaining > 0) refuse(chunkWhere(header.tensorId, header.chunkNumber), "ends before its data does")
-          const tensor = this.check(header, target.byteLength)
-          if (!direct) return this.accept(tensor, header, target, "owned")
-          if (header.tensorId === known.tensorId && header.chunkNumber === known.chunkNumber) {
-            return this.accept(tensor, header, target, "in place")
+          const tensor = this.check(header, length)
+          if (kind === "apart") return this.accept(tensor, header, target, "owned")
+          const isKnown = header.tensorId === known.tensorId && header.chunkNumber === known.chunkNumber
+          if (kind === "placed" && isKnown) return this.accept(tensor, header, target, "in place")
+          if (kind === "guessed" && isKnown && tensor.size === target.byteLength) {
+            tensor.payload = target
+            return this.accept(tensor, header, target.subarray(0, length), "in place")
           }
-          this.copied += target.byteLength
-          return this.accept(tensor, header, target.slice(), "owned")
+          this.copied += length
+          return this.accept(tensor, header, target.slice(0, length), "owned")
         })
     }
     return slot
@@ -361,6 +376,7 @@ export class Assembler {
     if (tensor.prefix < totalChunks) return undefined
     this.open.delete(tensorId)
     this.held -= tensor.held
+    this.lastSize = tensor.size
     this.complete.add(tensorId)
     if (this.complete.size > rememberedIds) this.complete.delete(this.complete.values().next().value!)
     return { tensorId, metadata: tensor.metadata!, bytes: tensor.payload! }
@@ -375,8 +391,10 @@ export class Assembler {
       tensor.payload = data
       return
     }
-    tensor.payload = this.allocatePayload(tensor.size)
-    this.copy(tensor, data, 0)
+    if (dataIs !== "in place") {
+      tensor.payload = this.allocatePayload(tensor.size)
+      this.copy(tensor, data, 0)
+    }
     const lastLength = tensor.size - (tensor.totalChunks - 1) * length
     if (lastLength < 1 || lastLength > length) return
     tensor.uniform = length

@@ -131,6 +131,66 @@ describe("Assembler", () => {
     { arbitrary: { runs: 200 } }
   )
 
+  /** Takes chunks as a stream hands them over: each in a slot, before anything but its id and number is known. */
+  const throughSlots = (assembler: Assembler, chunks: Iterable<ReturnType<typeof toMessage>>): Array<Payload> => {
+    const payloads: Array<Payload> = []
+    for (const chunk of chunks) {
+      const slot = assembler.begin({ tensorId: chunk.tensorId, chunkNumber: chunk.chunkNumber }, chunk.data.length)
+      slot.write(chunk.data)
+      const payload = slot.end(chunk)
+      if (payload !== undefined) payloads.push(payload)
+    }
+    return payloads
+  }
+
+  it("copies each byte once where tensors of a few chunks are of one size", () => {
+    const sizes: Array<number> = []
+    const assembler = new Assembler({
+      allocate: (size) => {
+        sizes.push(size)
+        return new Uint8Array(size)
+      }
+    })
+    const [first] = throughSlots(assembler, messages("a", tensor, 8000))
+    const { byteLength } = first!.bytes
+    assert.strictEqual(assembler.copiedBytes, byteLength + 8000)
+    const [second] = throughSlots(assembler, messages("b", tensor, 8000))
+    assert.strictEqual(assembler.copiedBytes, 2 * byteLength + 8000)
+    assert.deepStrictEqual(sizes, [byteLength, byteLength])
+    assert.isTrue(equals(decodePayload(second!, { verifyCrc: true }), tensor))
+  })
+
+  it("does not guess a size that is large beside chunk 0: nothing is allocated for it", () => {
+    const sizes: Array<number> = []
+    const assembler = new Assembler({
+      allocate: (size) => {
+        sizes.push(size)
+        return new Uint8Array(size)
+      }
+    })
+    throughSlots(assembler, messages("a", tensor, 8000))
+    const chunk = messages("b", tensor, 100)[0]!
+    assembler.begin({ tensorId: "b", chunkNumber: 0 }, chunk.data.length)
+    assert.lengthOf(sizes, 1)
+  })
+
+  it.prop(
+    "gives tensors of any sizes one after the other, however they are cut and in whatever order",
+    [Schema.NonEmptyArray(Schema.Struct({ rows: between(0, 40), chunkSize: between(300, 4000), seed: Schema.Int }))],
+    ([each]) => {
+      const assembler = new Assembler()
+      each.forEach(({ chunkSize, rows, seed }, index) => {
+        const sent = randn([rows, 30], { seed: index })
+        const chunks = messages(`t${index}`, sent, chunkSize)
+        const [payload] = throughSlots(assembler, seed % 2 === 0 ? chunks : shuffle(chunks, seed))
+        assert.isTrue(equals(decodePayload(payload!, { verifyCrc: true }), sent))
+      })
+      assembler.finish()
+      assert.strictEqual(assembler.openBytes, 0)
+    },
+    { arbitrary: { runs: 200 } }
+  )
+
   it("puts a chunk right whose id or number turns out after its data", () => {
     const chunks = messages("a")
     const assembler = new Assembler()

@@ -29,16 +29,35 @@ const writeVarint = (target: Uint8Array, at: number, value: number): number => {
   return at
 }
 
+/** A string field: its tag, its length, its UTF-8. An empty one is left out. */
+const stringLength = (byteLength: number): number => (byteLength === 0 ? 0 : 1 + varintLength(byteLength) + byteLength)
+
+const writeString = (target: Buffer, at: number, tag: number, value: string, byteLength: number): number => {
+  if (byteLength === 0) return at
+  target[at] = tag
+  at = writeVarint(target, at + 1, byteLength)
+  return at + target.write(value, at)
+}
+
+/** The entries of the map `metadata`: each a message of a key and a value, as every map of protobuf is. */
 const metadataEntries = (metadata: Readonly<Record<string, string>>): Uint8Array => {
-  const parts: Array<Uint8Array> = []
+  let byteLength = 0
   for (const key in metadata) {
-    const entry = TensorChunk_MetadataEntry.encode({ key, value: metadata[key]! }).finish()
-    const head = new Uint8Array(1 + varintLength(entry.byteLength))
-    head[0] = 0x32
-    writeVarint(head, 1, entry.byteLength)
-    parts.push(head, entry)
+    const entry = stringLength(Buffer.byteLength(key)) + stringLength(Buffer.byteLength(metadata[key]!))
+    byteLength += 1 + varintLength(entry) + entry
   }
-  return Buffer.concat(parts)
+  const target = Buffer.allocUnsafe(byteLength)
+  let at = 0
+  for (const key in metadata) {
+    const value = metadata[key]!
+    const keyLength = Buffer.byteLength(key)
+    const valueLength = Buffer.byteLength(value)
+    target[at] = 0x32
+    at = writeVarint(target, at + 1, stringLength(keyLength) + stringLength(valueLength))
+    at = writeString(target, at, 0x0a, key, keyLength)
+    at = writeString(target, at, 0x12, value, valueLength)
+  }
+  return target
 }
 
 /** A message in parts. */
