@@ -53,8 +53,8 @@ const bySize: ReadonlyArray<Case> = sizes.flatMap(([name, bytes, count]) =>
       elements: float32(bytes),
       count,
       chunkSize: MiB,
-      clients: [...mine, ...(apart ? (["grpc-js"] as const) : documented), ...others, "http2-fresh"],
-      rounds: apart ? 1 : 3,
+      clients: [...mine, ...documented, ...others, "http2-fresh"],
+      rounds: apart ? 2 : 3,
       apart
     }
   })
@@ -76,7 +76,7 @@ const byChunk: ReadonlyArray<Case> = chunkSizes.flatMap(([name, chunkSize]) =>
       elements: float32(64 * MiB),
       count: 3,
       chunkSize,
-      clients: [...mine, "grpc-js", "grpc-js-tuned", "python", "go"],
+      clients: [...mine, ...documented, ...others],
       rounds: 2
     })
   )
