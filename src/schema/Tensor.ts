@@ -19,7 +19,7 @@ import type { Inspectable } from "effect/Inspectable"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import { type AnyTypedArray, type DType, dtypeInfo, isDType, type TypedArrayOf } from "./DType.ts"
 import { InvalidInput } from "./KpuError.ts"
-import { formatElements } from "./TensorElements.ts"
+import { formatElements, typedArrayOf } from "./TensorReading.ts"
 
 const TypeId = "~effect-kpu/Tensor"
 
@@ -235,12 +235,7 @@ const dtypeOfArray: { readonly [name: string]: DType } = {
  *
  * @example `Tensor.toTypedArray(tensor)[0]`
  */
-export const toTypedArray = <D extends DType>(tensor: Tensor<D>): TypedArrayOf<D> => {
-  const { array } = dtypeInfo(tensor.dtype)
-  const size = array.BYTES_PER_ELEMENT
-  const data = tensor.data.byteOffset % size === 0 ? tensor.data : tensor.data.slice()
-  return new array(data.buffer, data.byteOffset, data.byteLength / size) as TypedArrayOf<D>
-}
+export const toTypedArray = <D extends DType>(tensor: Tensor<D>): TypedArrayOf<D> => typedArrayOf(tensor)
 
 /** The number of elements. */
 export const numel = (tensor: Tensor): number => tensor.data.byteLength / dtypeInfo(tensor.dtype).itemsize

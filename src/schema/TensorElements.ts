@@ -5,41 +5,11 @@
 import { type DType, dtypeInfo, hasFloat16Array, isDType } from "./DType.ts"
 import { InvalidInput } from "./KpuError.ts"
 import { allocateElements, make, type Tensor, toTypedArray } from "./Tensor.ts"
-import {
-  float8Encoder,
-  float8Values,
-  fromBFloat16Bits,
-  fromFloat16Bits,
-  toBFloat16Bits,
-  toFloat16Bits
-} from "./TensorFloats.ts"
-
-/** One element: `[re, im]` for complex dtypes. */
-export type TensorElement = number | bigint | boolean | readonly [re: number, im: number]
+import { float8Encoder, toBFloat16Bits, toFloat16Bits } from "./TensorFloats.ts"
+import { elementReader, numberReader, type TensorElement } from "./TensorReading.ts"
 
 /** Elements nested as deep as the tensor has dimensions; a scalar is the element itself. */
 export type NestedArray = TensorElement | ReadonlyArray<NestedArray>
-
-/** Reads the numbers of a real dtype, or of a complex one's parts, from its typed array. */
-const numberReader = (dtype: DType): ((bits: number) => number) | undefined => {
-  switch (dtype) {
-    case "bfloat16":
-      return fromBFloat16Bits
-    case "float16":
-    case "complex32":
-      return hasFloat16Array ? undefined : fromFloat16Bits
-    case "float8_e4m3fn":
-    case "float8_e5m2":
-    case "float8_e4m3fnuz":
-    case "float8_e5m2fnuz":
-    case "float8_e8m0fnu": {
-      const values = float8Values(dtype)
-      return (bits) => values[bits]!
-    }
-    default:
-      return undefined
-  }
-}
 
 /** Turns a number into what the dtype's typed array holds. */
 const numberWriter = (dtype: DType): ((value: number) => number) | undefined => {
@@ -58,16 +28,6 @@ const numberWriter = (dtype: DType): ((value: number) => number) | undefined => 
     default:
       return undefined
   }
-}
-
-const elementReader = (tensor: Tensor): ((index: number) => TensorElement) => {
-  const array = toTypedArray(tensor) as ArrayLike<number | bigint>
-  const { kind } = dtypeInfo(tensor.dtype)
-  if (kind === "bool") return (index) => array[index] !== 0
-  const read = numberReader(tensor.dtype)
-  const part = read === undefined ? (index: number) => array[index]! : (index: number) => read(array[index] as number)
-  if (kind !== "complex") return part
-  return (index) => [part(index * 2) as number, part(index * 2 + 1) as number]
 }
 
 /**
@@ -244,44 +204,4 @@ export const fromNumbers = <const D extends DType>(
   const write = elementWriter(tensor)
   for (let index = 0; index < parts; index++) write(index, numbers[index])
   return tensor
-}
-
-/** Above this many elements only the first and last three of each dimension are shown, as PyTorch does. */
-const fullPrint = 1000
-const edge = 3
-
-const formatElement = (element: TensorElement): string => {
-  if (typeof element === "object") {
-    const [re, im] = element
-    return `${formatElement(re)}${im < 0 || Object.is(im, -0) ? "-" : "+"}${formatElement(Math.abs(im))}i`
-  }
-  if (typeof element !== "number") return String(element)
-  return Object.is(element, -0)
-    ? "-0"
-    : Number.isInteger(element)
-      ? String(element)
-      : String(Number(element.toPrecision(5)))
-}
-
-/** The elements as text; large tensors are shortened. */
-export const formatElements = (tensor: Tensor): string => {
-  const read = elementReader(tensor)
-  const { shape } = tensor
-  const total = shape.reduce((product, size) => product * size, 1)
-  const format = (axis: number, start: number, count: number): string => {
-    if (axis === shape.length) return formatElement(read(start))
-    const size = shape[axis]!
-    const step = size === 0 ? 0 : count / size
-    const items: Array<string> = []
-    for (let index = 0; index < size; index++) {
-      if (total > fullPrint && size > 2 * edge && index === edge) {
-        items.push("…")
-        index = size - edge
-      }
-      items.push(format(axis + 1, start + index * step, step))
-    }
-    return `[${items.join(", ")}]`
-  }
-  // A shape of many ones and one zero has nothing to show, however deep it nests.
-  return total === 0 ? "[]" : format(0, 0, total)
 }
