@@ -9,7 +9,7 @@ import * as Service from "./services/KubeConfig.ts"
 
 export type { LayerFileOptions } from "./layers/KubeConfigFile.ts"
 export type { ExecPluginOptions, KubeConfigOptions, Secret } from "./layers/KubeConfigOptions.ts"
-export type { Credentials, Trust } from "./services/KubeConfig.ts"
+export type { Credentials, Impersonation, Trust } from "./services/KubeConfig.ts"
 
 /**
  * The way to a cluster: server, trust, identity. Each layer fails with `KubeConfigError`, which names the file and the

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { KubeConfigError } from "../schema/KpuError.ts"
-import { KubeConfig } from "../services/KubeConfig.ts"
+import { type Impersonation, KubeConfig } from "../services/KubeConfig.ts"
 import type { Cluster, User } from "./internal/kubernetes/kubeConfigDocument.ts"
 import { fromEntry } from "./internal/kubernetes/kubeConfigEntry.ts"
 
@@ -51,6 +51,8 @@ export interface KubeConfigOptions {
   readonly username?: string | undefined
   readonly password?: Secret | undefined
   readonly exec?: ExecPluginOptions | undefined
+  /** Act as another user, which the cluster must allow (`verb: impersonate`). */
+  readonly impersonate?: Impersonation | undefined
 }
 
 const clusterNames: { readonly [K in keyof Cluster]?: keyof KubeConfigOptions } = {
@@ -61,11 +63,15 @@ const clusterNames: { readonly [K in keyof Cluster]?: keyof KubeConfigOptions } 
   "proxy-url": "proxyUrl"
 }
 
-const userNames: { readonly [K in keyof User]?: keyof KubeConfigOptions } = {
+const userNames: { readonly [K in keyof User]?: string } = {
   "client-certificate": "certFile",
   "client-certificate-data": "certData",
   "client-key": "keyFile",
-  "client-key-data": "keyData"
+  "client-key-data": "keyData",
+  as: "impersonate.user",
+  "as-uid": "impersonate.uid",
+  "as-groups": "impersonate.groups",
+  "as-user-extra": "impersonate.extra"
 }
 
 const reveal = (secret: Secret | undefined): string | undefined =>
@@ -98,6 +104,10 @@ export const layer = (options: KubeConfigOptions): Layer.Layer<KubeConfig, KubeC
           "client-key-data": reveal(options.keyData),
           username: options.username,
           password: reveal(options.password),
+          as: options.impersonate?.user,
+          "as-uid": options.impersonate?.uid,
+          "as-groups": options.impersonate?.groups,
+          "as-user-extra": options.impersonate?.extra,
           exec:
             options.exec === undefined
               ? undefined

@@ -1,5 +1,5 @@
 /**
- * Kubernetes requests over Effect's HttpClient on Undici.
+ * Kubernetes requests over Undici.
  *
  * **The hard thing** is what may be repeated. A request is sent again only where that can help (`isRetryable`) and where
  * it does the same when it is done twice; what is not idempotent is sent again only when it certainly was not taken: the
@@ -9,7 +9,6 @@
  * **Gotchas**
  *
  * - HTTP/1.1 on purpose: each watch is a connection of its own, and the cap on the others means something.
- * - Undici's own limit for headers is an hour under Effect's client: the time limits are Effect's.
  * - A client certificate belongs to a connection, not to a request: when it rotates, new connections are opened, and
  *   the old ones are left to finish.
  */
@@ -18,10 +17,6 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HttpClient from "effect/http/HttpClient"
-import type { HttpClientError } from "effect/http/HttpClientError"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -33,6 +28,8 @@ import type { ApiError } from "../services/ComputeApi.ts"
 import { type Credentials, KubeConfig } from "../services/KubeConfig.ts"
 import { KubernetesClient, type KubernetesRequest } from "../services/KubernetesClient.ts"
 import { Timeouts } from "../services/Timeouts.ts"
+import { Broken, exchange, type HttpAnswer, type HttpRequest, open } from "./internal/kubernetes/httpExchange.ts"
+import { impersonationHeaders } from "./internal/kubernetes/impersonation.ts"
 import { jsonLines } from "./internal/kubernetes/jsonLines.ts"
 import { type Asked, badResponse, fromAnswer, fromTransport, timedOut } from "./internal/kubernetes/kubernetesAnswer.ts"
 import { countRequest, countRetry } from "./internal/metrics.ts"
@@ -97,10 +94,11 @@ const failureOf = (exit: Exit.Exit<unknown, ApiError>): string | undefined => {
   return error.value._tag === "KubernetesError" ? error.value.reason._tag : error.value._tag
 }
 
-interface Clients {
+/** Where requests go, with one client certificate or none. */
+interface Dispatchers {
   readonly certificate: Credentials["certificate"]
-  readonly requests: HttpClient.HttpClient
-  readonly watches: HttpClient.HttpClient.With<HttpClientError, Scope.Scope>
+  readonly requests: Undici.Dispatcher
+  readonly watches: Undici.Dispatcher
 }
 
 const sameCertificate = (a: Credentials["certificate"], b: Credentials["certificate"]): boolean =>
@@ -113,9 +111,9 @@ const make = Effect.gen(function* () {
   const scope = yield* Effect.scope
   const slots = yield* Semaphore.make(maxConnections)
   const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
-  const NodeHttpClient = yield* Effect.promise(() => import("@effect/platform-node/NodeHttpClient"))
+  const NodeStream = yield* Effect.promise(() => import("@effect/platform-node/NodeStream"))
 
-  const makeClient = (tls: Undici.buildConnector.BuildOptions, connections: number | null) =>
+  const makeDispatcher = (tls: Undici.buildConnector.BuildOptions, connections: number | null) =>
     Effect.acquireRelease(
       Effect.sync((): Undici.Dispatcher => {
         const options = { connections, allowH2: false, pipelining: 1 }
@@ -124,13 +122,9 @@ const make = Effect.gen(function* () {
           : new undici.ProxyAgent({ ...options, uri: config.proxy, requestTls: tls })
       }),
       (dispatcher) => Effect.promise(() => dispatcher.destroy())
-    ).pipe(
-      Effect.flatMap((dispatcher) =>
-        Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
-      )
     )
 
-  const makeClients = Effect.fnUntraced(function* (certificate: Credentials["certificate"]) {
+  const makeDispatchers = Effect.fnUntraced(function* (certificate: Credentials["certificate"]) {
     const { ca, insecureSkipVerify, serverName } = config.trust
     const tls: Undici.buildConnector.BuildOptions = {
       allowH2: false,
@@ -139,83 +133,71 @@ const make = Effect.gen(function* () {
       ...(serverName === undefined ? {} : { servername: serverName }),
       ...(certificate === undefined ? {} : { cert: certificate.cert, key: Redacted.value(certificate.key) })
     }
-    const clients: Clients = {
+    const dispatchers: Dispatchers = {
       certificate,
-      requests: yield* makeClient(tls, maxConnections),
-      watches: HttpClient.withScope(yield* makeClient(tls, null))
+      requests: yield* makeDispatcher(tls, maxConnections),
+      watches: yield* makeDispatcher(tls, null)
     }
-    return clients
+    return dispatchers
   })
 
-  const { hostname, port, protocol } = new URL(config.server)
+  const { hostname, origin, pathname, port, protocol } = new URL(config.server)
+  const basePath = pathname.replace(/\/+$/, "")
   const server = {
     "server.address": hostname,
     "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
   }
 
-  let current: Clients | undefined
-  const clientsFor = (certificate: Credentials["certificate"]) =>
+  let current: Dispatchers | undefined
+  const dispatchersFor = (certificate: Credentials["certificate"]) =>
     current !== undefined && sameCertificate(current.certificate, certificate)
       ? Effect.succeed(current)
-      : makeClients(certificate).pipe(
+      : makeDispatchers(certificate).pipe(
           Effect.provideService(Scope.Scope, scope),
-          Effect.tap((clients) =>
+          Effect.tap((dispatchers) =>
             Effect.sync(() => {
-              current = clients
+              current = dispatchers
             })
           )
         )
 
   const asked = (request: KubernetesRequest): Asked => ({ verb: request.verb, resource: request.resource, config })
 
-  const toHttp = (request: KubernetesRequest, credentials: Credentials) => {
-    const query = new URLSearchParams()
-    for (const [name, value] of Object.entries(request.query ?? {})) {
-      if (value !== undefined) query.append(name, value)
-    }
-    const suffix = query.size === 0 ? "" : `?${query}`
-    const headers: Record<string, string> = { accept: "application/json", "user-agent": "effect-kpu" }
-    if (credentials.authorization !== undefined) {
-      headers["authorization"] = Redacted.value(credentials.authorization)
-    }
-    const http = HttpClientRequest.make(request.method)(config.server + request.path + suffix, { headers })
-    return request.body === undefined
-      ? http
-      : HttpClientRequest.bodyText(http, JSON.stringify(request.body.content), request.body.contentType)
+  const commonHeaders = {
+    accept: "application/json",
+    "user-agent": "effect-kpu",
+    ...(config.impersonate === undefined ? {} : impersonationHeaders(config.impersonate))
   }
 
-  /** The answer's head. A watch's connection lives as long as the scope; a request's is given back with its body. */
-  const open = Effect.fnUntraced(function* <R>(
+  const toHttp = ({ body, method, path, query }: KubernetesRequest, { authorization }: Credentials): HttpRequest => {
+    const search = new URLSearchParams()
+    for (const name in query) {
+      const value = query[name]
+      if (value !== undefined) search.append(name, value)
+    }
+    const headers: Record<string, string | Array<string>> = { ...commonHeaders }
+    if (authorization !== undefined) headers["authorization"] = Redacted.value(authorization)
+    if (body !== undefined) headers["content-type"] = body.contentType
+    return {
+      method,
+      path: `${basePath}${path}${search.size === 0 ? "" : `?${search}`}`,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body.content)
+    }
+  }
+
+  /** Sends the request with the credentials of now. */
+  const send = <A, R>(
     request: KubernetesRequest,
-    execute: (
-      clients: Clients
-    ) => (http: HttpClientRequest.HttpClientRequest) => Effect.Effect<HttpClientResponse, HttpClientError, R>
-  ) {
-    const credentials = yield* config.credentials
-    const clients = yield* clientsFor(credentials.certificate)
-    return yield* execute(clients)(toHttp(request, credentials)).pipe(
-      // the span of the request is this layer's own; a second one, with the same times, costs as much as the request
-      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
-      Effect.mapError((error) => fromTransport(asked(request), error.reason.cause ?? error))
-    )
-  })
-
-  const readText = (request: KubernetesRequest, response: HttpClientResponse) =>
-    Effect.mapError(response.text, (error) => fromTransport(asked(request), error.reason.cause ?? error))
-
-  const refusal = (request: KubernetesRequest, response: HttpClientResponse) =>
-    Effect.flatMap(readText(request, response), (text) =>
-      Effect.fail(
-        fromAnswer(asked(request), {
-          status: response.status,
-          contentType: response.headers["content-type"] ?? "",
-          retryAfter: response.headers["retry-after"],
-          text
-        })
+    how: (dispatchers: Dispatchers, http: HttpRequest) => Effect.Effect<A, Broken, R>
+  ): Effect.Effect<A, ApiError, R> =>
+    Effect.flatMap(config.credentials, (credentials) =>
+      Effect.flatMap(dispatchersFor(credentials.certificate), (dispatchers) =>
+        Effect.mapError(how(dispatchers, toHttp(request, credentials)), ({ cause }) =>
+          fromTransport(asked(request), cause)
+        )
       )
     )
-
-  const isSuccess = (response: HttpClientResponse) => response.status >= 200 && response.status < 300
 
   /** Runs `attempt`; when the server refuses the credentials, forgets them and runs it once more with new ones. */
   const renewing = <A, R>(attempt: Effect.Effect<A, ApiError, R>): Effect.Effect<A, ApiError, R> =>
@@ -223,16 +205,21 @@ const make = Effect.gen(function* () {
       Effect.andThen(config.invalidate, Effect.andThen(config.credentials, attempt))
     )
 
+  const parse = (request: KubernetesRequest, answer: HttpAnswer): Effect.Effect<unknown, ApiError> => {
+    const { status, text } = answer
+    if (status < 200 || status >= 300) return Effect.fail(fromAnswer(asked(request), answer))
+    try {
+      return Effect.succeed(JSON.parse(text) as unknown)
+    } catch {
+      return Effect.fail(badResponse(asked(request), status, text, "something that is not JSON"))
+    }
+  }
+
   const once = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
-    Effect.gen(function* () {
-      const response = yield* open(request, ({ requests }) => requests.execute)
-      if (!isSuccess(response)) return yield* refusal(request, response)
-      const text = yield* readText(request, response)
-      return yield* Effect.try({
-        try: () => JSON.parse(text) as unknown,
-        catch: () => badResponse(asked(request), response.status, text, "something that is not JSON")
-      })
-    })
+    Effect.flatMap(
+      send(request, ({ requests }, http) => exchange(requests, origin, http)),
+      (answer) => parse(request, answer)
+    )
 
   const bounded = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
     Effect.suspend(() => {
@@ -282,20 +269,25 @@ const make = Effect.gen(function* () {
     Stream.unwrap(
       Effect.gen(function* () {
         yield* config.credentials
-        const response = yield* renewing(
-          open(request, ({ watches }) => watches.execute).pipe(
-            Effect.flatMap((response) => (isSuccess(response) ? Effect.succeed(response) : refusal(request, response))),
+        const { body, status } = yield* renewing(
+          send(request, ({ watches }, http) => open(watches, origin, http)).pipe(
+            Effect.flatMap((opened) =>
+              opened._tag === "Streaming"
+                ? Effect.succeed(opened)
+                : Effect.fail(fromAnswer(asked(request), opened.answer))
+            ),
             Effect.timeoutOrElse({
               duration: timeouts.request,
               orElse: () => Effect.fail(timedOut(asked(request), Duration.toSeconds(timeouts.request)))
             })
           )
         )
-        return jsonLines(response.stream).pipe(
+        const bytes = NodeStream.fromReadable({ evaluate: () => body, onError: (cause) => new Broken(cause) })
+        return jsonLines(bytes).pipe(
           Stream.mapError((error) =>
             error._tag === "BadLine"
-              ? badResponse(asked(request), response.status, error.line, "a line that is not JSON")
-              : fromTransport(asked(request), error.reason.cause ?? error)
+              ? badResponse(asked(request), status, error.line, "a line that is not JSON")
+              : fromTransport(asked(request), error.cause)
           )
         )
       })

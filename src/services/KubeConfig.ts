@@ -23,6 +23,14 @@ export interface Trust {
   readonly serverName?: string | undefined
 }
 
+/** Whom requests act as, where that is another user than the one whose credentials they carry. */
+export interface Impersonation {
+  readonly user: string
+  readonly uid?: string | undefined
+  readonly groups?: ReadonlyArray<string> | undefined
+  readonly extra?: Readonly<Record<string, ReadonlyArray<string>>> | undefined
+}
+
 export class KubeConfig extends Context.Service<
   KubeConfig,
   {
@@ -35,6 +43,8 @@ export class KubeConfig extends Context.Service<
     /** An HTTP proxy for this server (the kubeconfig's `proxy-url`, else the environment's). */
     readonly proxy: string | undefined
     readonly trust: Trust
+    /** The user that requests act as, where it is not the one of the credentials. */
+    readonly impersonate?: Impersonation | undefined
     /** Current credentials: read afresh where they rotate, cached where they have an expiry. */
     readonly credentials: Effect.Effect<Credentials, KubeConfigError>
     /** Forgets cached credentials: the server has refused them. */

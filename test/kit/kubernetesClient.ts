@@ -8,13 +8,14 @@ import type { ComputeApi } from "../../src/services/ComputeApi.ts"
 import type { ComputeDiagnosis } from "../../src/services/ComputeDiagnosis.ts"
 import type { ComputeWatch } from "../../src/services/ComputeWatch.ts"
 import type { KubeConfig } from "../../src/services/KubeConfig.ts"
+import type { KubernetesClient } from "../../src/services/KubernetesClient.ts"
 
 export const kubernetes = <E>(
   config: Layer.Layer<KubeConfig, E>,
   options: ComputeApiHttp.LayerOptions & ComputeWatchShared.LayerOptions = {}
-): Layer.Layer<ComputeApi | ComputeDiagnosis | ComputeWatch | KubeConfig, E> =>
+): Layer.Layer<ComputeApi | ComputeDiagnosis | ComputeWatch | KubeConfig | KubernetesClient, E> =>
   Layer.mergeAll(ComputeWatchShared.layerWith(options), ComputeDiagnosisPods.layer).pipe(
     Layer.provideMerge(ComputeApiHttp.layer(options)),
-    Layer.provide(KubernetesClientUndici.layer),
+    Layer.provideMerge(KubernetesClientUndici.layer),
     Layer.provideMerge(Layer.fresh(config))
   )

@@ -277,7 +277,16 @@ contexts: [{name: one, context: {cluster: one}}, {name: two, context: {cluster: 
       kubeconfig("x", { user: `{client-certificate-data: ${base64(authority.cert)}}` }),
       ["client-key-data", "missing"]
     ],
-    ["impersonation", kubeconfig("x", { user: "{token: t, as: root}" }), ["users[x].user.as", "impersonation"]],
+    [
+      "groups to impersonate, and no user",
+      kubeconfig("x", { user: "{token: t, as-groups: [a]}" }),
+      ["users[x].user.as-groups", "set ", "users[x].user.as"]
+    ],
+    [
+      "a user to impersonate that would end a header",
+      kubeconfig("x", { user: `{token: t, as: "a\\r\\nb: c"}` }),
+      ["users[x].user.as:", "no HTTP header"]
+    ],
     [
       "a proxy that is none",
       kubeconfig("x", { cluster: `{server: "https://x", proxy-url: "ftp://u:secret@p"}` }),

@@ -8,6 +8,7 @@ import { assert, layer } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import { stringify } from "yaml"
 import { KubeConfig } from "../../src/KubeConfig.ts"
 import { ServiceAccountFolder } from "../../src/layers/internal/kubernetes/serviceAccount.ts"
@@ -15,12 +16,14 @@ import type { KubeConfigOptions } from "../../src/layers/KubeConfigOptions.ts"
 import { KubernetesError, type KubernetesErrorReason } from "../../src/schema/KubernetesError.ts"
 import { ComputeApi } from "../../src/services/ComputeApi.ts"
 import type * as Service from "../../src/services/KubeConfig.ts"
+import { KubernetesClient } from "../../src/services/KubernetesClient.ts"
 import * as ConnectProxy from "../kit/ConnectProxy.ts"
 import { makeAuthority } from "../kit/certificates.ts"
 import { type Folder, temporaryFolder } from "../kit/folder.ts"
 import { KubeApiServer } from "../kit/KubeApiServer.ts"
 import { kubernetes } from "../kit/kubernetesClient.ts"
-import { describeWith } from "../kit/peers.ts"
+import { describeWith, peers } from "../kit/peers.ts"
+import { run } from "../kit/process.ts"
 import * as SocksProxy from "../kit/SocksProxy.ts"
 
 interface Machine {
@@ -48,6 +51,8 @@ const refusal = <E>(config: Layer.Layer<Service.KubeConfig, E>, machine: Machine
     if (error instanceof KubernetesError) return error.reason
     throw error
   })
+
+const soon = Schedule.spaced("50 millis")
 
 const base64 = (text: string) => Buffer.from(text).toString("base64")
 
@@ -312,6 +317,104 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
         assert.include(reason.message, `User "bob" cannot list resource "computes"`)
         assert.include(reason.message, "docs/kubernetes.md")
       })
+    )
+
+    const role = (server: KubeApiServer["Service"], kind: "users" | "groups", rules: ReadonlyArray<object>) =>
+      Effect.gen(function* () {
+        const rbac = "/apis/rbac.authorization.k8s.io/v1"
+        const subject = kind === "users" ? { kind: "User", name: "bob" } : { kind: "Group", name: "team" }
+        const apiGroup = "rbac.authorization.k8s.io"
+        for (const [path, body] of [
+          [`${rbac}/clusterroles`, { metadata: { name: `of-${kind}` }, rules }],
+          [
+            `${rbac}/clusterrolebindings`,
+            {
+              metadata: { name: `of-${kind}` },
+              roleRef: { apiGroup, kind: "ClusterRole", name: `of-${kind}` },
+              subjects: [{ apiGroup, ...subject }]
+            }
+          ]
+        ] as const) {
+          const { status } = yield* server.request("POST", path, { body })
+          assert.strictEqual(status, 201)
+        }
+      })
+
+    it.effect(
+      "another user, where the cluster allows to act as one: with uid, groups and extras as kubectl sends them",
+      () =>
+        Effect.gen(function* () {
+          const server = yield* KubeApiServer
+          const folder = yield* temporaryFolder
+          const cluster = { server: server.url, "certificate-authority-data": server.caData }
+          const token = server.users["bob"]!.token
+          const as = {
+            as: "jané",
+            "as-uid": "07-11",
+            "as-groups": ["team", "another, with a comma"],
+            "as-user-extra": { "example.com/Scopes 50%": ["view", "write, später"], other: ["x"] }
+          }
+          const file = folder.write("config", kubeconfig({ jane: { token, ...as } }, cluster, "jane"))
+
+          const forbidden = yield* refusal(KubeConfig.layerFile(file))
+          assert.strictEqual(forbidden._tag, "Forbidden")
+          assert.include(forbidden.message, `User "bob" cannot impersonate`)
+
+          const impersonate = (resources: ReadonlyArray<string>, apiGroups: ReadonlyArray<string>) => ({
+            verbs: ["impersonate"],
+            apiGroups,
+            resources
+          })
+          yield* role(server, "users", [
+            impersonate(["users", "groups"], [""]),
+            impersonate(["uids", "userextras/example.com/scopes 50%", "userextras/other"], ["authentication.k8s.io"])
+          ])
+          // the authorizer hears of a new role a moment later
+          const denied = yield* refusal(KubeConfig.layerFile(file)).pipe(
+            Effect.repeat({ until: ({ message }) => !message.includes("impersonate"), schedule: soon })
+          )
+          assert.strictEqual(denied._tag, "Forbidden")
+          assert.include(denied.message, `User "jané" cannot list resource "computes"`)
+
+          yield* role(server, "groups", [{ verbs: ["list"], apiGroups: ["compute.kpu.dev"], resources: ["computes"] }])
+          yield* leads(KubeConfig.layerFile(file)).pipe(Effect.retry({ times: 100, schedule: soon }))
+
+          const whoAmI = Effect.gen(function* () {
+            const client = yield* KubernetesClient
+            const answer: any = yield* client.json({
+              verb: "create",
+              resource: { kind: "SelfSubjectReview" },
+              method: "POST",
+              path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+              body: {
+                contentType: "application/json",
+                content: { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" }
+              },
+              idempotent: true
+            })
+            return answer.status.userInfo
+          })
+          const expected = {
+            username: as.as,
+            uid: as["as-uid"],
+            groups: [...as["as-groups"], "system:authenticated"],
+            extra: { "example.com/scopes 50%": as["as-user-extra"]["example.com/Scopes 50%"], other: ["x"] }
+          }
+          const ofFile = yield* Effect.provide(whoAmI, kubernetes(on({}, KubeConfig.layerFile(file))))
+          assert.deepStrictEqual(ofFile, expected)
+          const impersonation = {
+            user: as.as,
+            uid: as["as-uid"],
+            groups: as["as-groups"],
+            extra: as["as-user-extra"]
+          }
+          const ofOptions = options(server, { token, impersonate: impersonation })
+          assert.deepStrictEqual(yield* Effect.provide(whoAmI, kubernetes(on({}, ofOptions))), expected)
+          if (peers.kubectl !== undefined) {
+            const { stdout } = yield* run(peers.kubectl, ["--kubeconfig", file, "auth", "whoami", "-o", "json"])
+            assert.deepStrictEqual(JSON.parse(stdout).status.userInfo, expected)
+          }
+        })
     )
 
     it.effect("plain http to a server that speaks https says so", () =>

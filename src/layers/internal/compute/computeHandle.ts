@@ -203,17 +203,20 @@ export const makeHandle = Effect.fnUntraced(function* (
   const handle: Handle = {
     name,
     namespace,
-    ready: Effect.fn("Compute.ready", { attributes })(function* (options): Effect.fn.Return<void, ReadyError> {
-      const timeout = yield* checkTimeout(options, timeouts.ready)
-      yield* waitUntilServing("ready", timeout)
-    }),
-    isReady: api.get(identity).pipe(
-      Effect.map((resource) => {
-        remember(resource)
-        return resource.metadata.uid === uid && isReady(resource)
-      }),
-      Effect.catchReason("KubernetesError", "NotFound", () => Effect.succeed(false)),
-      Effect.withSpan("Compute.isReady", { attributes })
+    ready: (options) =>
+      Effect.gen(function* (): Effect.fn.Return<void, ReadyError> {
+        const timeout = yield* checkTimeout(options, timeouts.ready)
+        yield* waitUntilServing("ready", timeout)
+      }).pipe(Effect.withSpan("Compute.ready", { attributes })),
+    isReady: Effect.suspend(() =>
+      api.get(identity).pipe(
+        Effect.map((resource) => {
+          remember(resource)
+          return resource.metadata.uid === uid && isReady(resource)
+        }),
+        Effect.catchReason("KubernetesError", "NotFound", () => Effect.succeed(false)),
+        Effect.withSpan("Compute.isReady", { attributes })
+      )
     ),
     resource: Effect.sync(() => latest),
     changes: Stream.suspend(() => states(watch, identity, latest.metadata.resourceVersion)).pipe(
@@ -233,35 +236,38 @@ export const makeHandle = Effect.fnUntraced(function* (
       Stream.unwrap(Effect.map(connection.get, (open) => open.receiveTensorsScoped(request))),
     streamTensorsScoped: (tensors, options) =>
       Stream.unwrap(Effect.map(connection.get, (open) => open.streamTensorsScoped(tensors, options))),
-    suspend: Effect.fn("Compute.suspend", { attributes })(function* (options): Effect.fn.Return<void, WaitError> {
-      const timeout = yield* checkTimeout(options, timeouts.suspend)
-      const applied = yield* applySuspend(true)
-      yield* connection.close("it is suspended; resume() it first")
-      doubted = undefined
-      if (options?.acknowledge === false) return
-      yield* report(applied)
-      yield* waitFor(
-        "suspended",
-        timeout,
-        (resource) => (isSuspended(resource) ? "there" : "waiting"),
-        Effect.void,
-        Effect.sync(() => describe(latest))
-      )
-    }),
-    resume: Effect.fn("Compute.resume", { attributes })(function* (options): Effect.fn.Return<void, ReadyError> {
-      const timeout = yield* checkTimeout(options, timeouts.ready)
-      const applied = yield* applySuspend(false)
-      doubted = statusMayBeStale(applied) ? applied : undefined
-      yield* waitUntilServing("resumed", timeout)
-    }),
-    delete: Effect.fn("Compute.delete", { attributes })(function* (options): Effect.fn.Return<void, WaitError> {
-      const { gracePeriod } = yield* Effect.fromResult(checkOptions({ gracePeriod: options?.gracePeriod }, identity))
-      yield* connection.close("it is deleted")
-      yield* deleteCompute(api, watch, identity, {
-        gracePeriod: gracePeriod === undefined ? defaultGracePeriod : Duration.fromInputUnsafe(gracePeriod),
-        timeout: timeouts.deletion
-      })
-    })
+    suspend: (options) =>
+      Effect.gen(function* (): Effect.fn.Return<void, WaitError> {
+        const timeout = yield* checkTimeout(options, timeouts.suspend)
+        const applied = yield* applySuspend(true)
+        yield* connection.close("it is suspended; resume() it first")
+        doubted = undefined
+        if (options?.acknowledge === false) return
+        yield* report(applied)
+        yield* waitFor(
+          "suspended",
+          timeout,
+          (resource) => (isSuspended(resource) ? "there" : "waiting"),
+          Effect.void,
+          Effect.sync(() => describe(latest))
+        )
+      }).pipe(Effect.withSpan("Compute.suspend", { attributes })),
+    resume: (options) =>
+      Effect.gen(function* (): Effect.fn.Return<void, ReadyError> {
+        const timeout = yield* checkTimeout(options, timeouts.ready)
+        const applied = yield* applySuspend(false)
+        doubted = statusMayBeStale(applied) ? applied : undefined
+        yield* waitUntilServing("resumed", timeout)
+      }).pipe(Effect.withSpan("Compute.resume", { attributes })),
+    delete: (options) =>
+      Effect.gen(function* (): Effect.fn.Return<void, WaitError> {
+        const { gracePeriod } = yield* Effect.fromResult(checkOptions({ gracePeriod: options?.gracePeriod }, identity))
+        yield* connection.close("it is deleted")
+        yield* deleteCompute(api, watch, identity, {
+          gracePeriod: gracePeriod === undefined ? defaultGracePeriod : Duration.fromInputUnsafe(gracePeriod),
+          timeout: timeouts.deletion
+        })
+      }).pipe(Effect.withSpan("Compute.delete", { attributes }))
   }
 
   return handle

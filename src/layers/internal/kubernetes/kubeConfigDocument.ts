@@ -54,6 +54,9 @@ export const User = Schema.Struct({
   username: text,
   password: text,
   as: text,
+  "as-uid": text,
+  "as-groups": optional(Schema.Array(Schema.String)),
+  "as-user-extra": optional(Schema.Record(Schema.String, Schema.Array(Schema.String))),
   exec: optional(Exec),
   "auth-provider": optional(
     Schema.Struct({ name: Schema.String, config: optional(Schema.Record(Schema.String, Schema.String)) })

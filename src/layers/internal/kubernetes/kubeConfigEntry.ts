@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { KubeConfigError } from "../../../schema/KpuError.ts"
-import type { KubeConfig } from "../../../services/KubeConfig.ts"
+import type { Impersonation, KubeConfig } from "../../../services/KubeConfig.ts"
 import { authProvider } from "./authProvider.ts"
 import {
   bearer,
@@ -24,6 +24,7 @@ import {
   tokenFile
 } from "./credentials.ts"
 import { execPlugin } from "./execPlugin.ts"
+import { fitsHeader } from "./impersonation.ts"
 import type { Cluster, Exec, User } from "./kubeConfigDocument.ts"
 import { environmentProxy } from "./proxy.ts"
 
@@ -166,21 +167,40 @@ const combine = (
   }
 }
 
+const impersonation = Effect.fnUntraced(function* ({ user, userField }: Entry) {
+  const { as: name, "as-groups": groups = [], "as-uid": uid, "as-user-extra": extra = {} } = user
+  const fields = [
+    ["as", [name ?? ""]],
+    ["as-uid", [uid ?? ""]],
+    ["as-groups", groups],
+    ["as-user-extra", Object.values(extra).flat()]
+  ] as const
+  for (const [field, values] of fields) {
+    if (!values.every(fitsHeader)) {
+      return yield* invalidCredential(userField(field), "it holds characters that no HTTP header may have")
+    }
+  }
+  if (name) {
+    const result: Impersonation = { user: name, uid: uid || undefined, groups, extra }
+    return result
+  }
+  const alone = uid ? "as-uid" : groups.length > 0 ? "as-groups" : Object.keys(extra).length > 0 ? "as-user-extra" : ""
+  if (alone !== "") {
+    return yield* invalidCredential(userField(alone), `it needs a user to impersonate: set ${userField("as")}`)
+  }
+  return undefined
+})
+
 /** Resolves everything that can be checked now, so that a broken entry fails here and not at the first request. */
 export const fromEntry = Effect.fnUntraced(function* (
   entry: Entry
 ): Effect.fn.Return<KubeConfig["Service"], KubeConfigError> {
-  const { cluster, clusterField, user, userField } = entry
+  const { cluster, clusterField, user } = entry
   if (!cluster.server) {
     return yield* invalidCredential(clusterField("server"), "it is missing; give the API server's URL")
   }
   const server = yield* checkServer(cluster.server, clusterField("server"))
-  if (user.as) {
-    return yield* invalidCredential(
-      userField("as"),
-      "impersonation is not supported: with these credentials this client would act with more rights than asked for"
-    )
-  }
+  const impersonate = yield* impersonation(entry)
   const ca = yield* authority(entry)
   const proxyUrl = cluster["proxy-url"]
   const certificate = certificateSource(entry)
@@ -190,7 +210,7 @@ export const fromEntry = Effect.fnUntraced(function* (
   if (authorization !== undefined && !user.exec && !user["auth-provider"]) yield* authorization.credentials
   return {
     server,
-    source: entry.source,
+    source: impersonate === undefined ? entry.source : `${entry.source}, impersonating ${impersonate.user}`,
     namespace: entry.namespace,
     proxy: proxyUrl ? yield* checkProxy(proxyUrl, clusterField("proxy-url")) : yield* environmentProxy(server),
     trust: {
@@ -198,6 +218,7 @@ export const fromEntry = Effect.fnUntraced(function* (
       insecureSkipVerify: cluster["insecure-skip-tls-verify"] === true,
       serverName: cluster["tls-server-name"] || undefined
     },
+    impersonate,
     ...combine(authorization, certificate)
   }
 })

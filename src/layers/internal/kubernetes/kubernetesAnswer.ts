@@ -23,19 +23,13 @@ import {
   Unavailable
 } from "../../../schema/KubernetesError.ts"
 import type { KubeConfig } from "../../../services/KubeConfig.ts"
+import type { HttpAnswer } from "./httpExchange.ts"
 
 /** What the error is about and whom was asked. */
 export interface Asked {
   readonly verb: string
   readonly resource: ResourceRef
   readonly config: Pick<KubeConfig["Service"], "server" | "source" | "proxy">
-}
-
-export interface Answer {
-  readonly status: number
-  readonly contentType: string
-  readonly retryAfter: string | undefined
-  readonly text: string
 }
 
 /** `metav1.Status`, as far as errors need it. */
@@ -185,7 +179,7 @@ const parseStatus = (text: string): Status | undefined => {
 }
 
 /** An answer whose status is no success. */
-export const fromAnswer = (asked: Asked, answer: Answer): KubernetesError => {
+export const fromAnswer = (asked: Asked, answer: HttpAnswer): KubernetesError => {
   const { contentType, retryAfter, status: code, text } = answer
   const status = parseStatus(text)
   if (status !== undefined) return make(asked, reasonOf(asked, code, status, retryAfter))
