@@ -112,7 +112,7 @@ const quiet = (value: () => number) =>
     }
   })
 
-describe.each(transports)("tensor calls on %s", (_name, channel) => {
+describe.each(transports)("tensor calls on %s", (name, channel) => {
   const client = Layer.provide(TensorClientGrpc.layer, channel())
   const live = (title: string, body: () => Effect.Effect<unknown, unknown, TensorClient | Scope.Scope>) =>
     it.live(title, () => body().pipe(Effect.scoped, Effect.provide(client)))
@@ -324,6 +324,32 @@ describe.each(transports)("tensor calls on %s", (_name, channel) => {
         )
       })
     )
+
+    // node:http2, beneath grpc-js, serves calls that send at once one after the other.
+    if (name === "http2") {
+      live("lets calls that send at once take turns on their connection", () =>
+        Effect.gen(function* () {
+          const tensor = Tensor.zeros([mebibyte], { dtype: "uint8" })
+          const each = 16
+          const sent = new Array<number>(20).fill(0)
+          // How far all calls had come when the first was through.
+          let then: ReadonlyArray<number> | undefined
+          const counted = function* (call: number) {
+            for (let index = 0; index < each; index++) {
+              if (++sent[call]! === each) then ??= [...sent]
+              yield tensor
+            }
+          }
+          const connection = yield* connectTo(yield* TensorServer.serve())
+          yield* Effect.forEach(sent, (_, call) => connection.sendTensors(counted(call)), {
+            concurrency: "unbounded",
+            discard: true
+          })
+          expect(sent).toEqual(sent.map(() => each))
+          expect(Math.min(...then!)).toBeGreaterThanOrEqual(each / 2)
+        })
+      )
+    }
 
     for (const secure of [false, true]) {
       it.live(`keeps connections that receive at once apart, ${secure ? "over TLS" : "in plain text"}`, () =>
