@@ -77,13 +77,15 @@ const layerWith = <CE = never, CR = never, EE = never, ER = never, GE = never, G
       const endpoint: Layer.Layer<EndpointService.Endpoint, EE, ER> = options.endpoint ?? Endpoint.layerService
       const channel: Layer.Layer<GrpcChannelService.GrpcChannel, GE, GR> = options.channel ?? GrpcChannel.layer
       const namespace: Layer.Layer<NamespaceService.Namespace, InvalidInput, KubeConfigService.KubeConfig> =
-        options.namespace === undefined ? Namespace.layer : Namespace.layerOf(options.namespace)
-      return Computes.layer.pipe(
-        Layer.provideMerge(ComputeWatchShared.layer),
+        options.namespace === undefined ? Layer.fresh(Namespace.layer) : Namespace.layerOf(options.namespace)
+      // Effect keeps one instance of a layer for a program, whatever it was built on: a second client, of another
+      // configuration, would get the first one's parts.
+      return Layer.fresh(Computes.layer).pipe(
+        Layer.provideMerge(Layer.fresh(ComputeWatchShared.layer)),
         Layer.provideMerge(ComputeApiHttp.layer({ fieldManager: options.fieldManager })),
-        Layer.provideMerge(ComputeDiagnosisPods.layer),
-        Layer.provideMerge(KubernetesClientUndici.layer),
-        Layer.provideMerge(TensorClientGrpc.layer),
+        Layer.provideMerge(Layer.fresh(ComputeDiagnosisPods.layer)),
+        Layer.provideMerge(Layer.fresh(KubernetesClientUndici.layer)),
+        Layer.provideMerge(Layer.fresh(TensorClientGrpc.layer)),
         Layer.provideMerge([namespace, endpoint, channel]),
         Layer.provideMerge(config),
         Layer.provide(Layer.succeed(Timeouts, withDefaults(options.timeouts)))

@@ -27,8 +27,9 @@ const layerWith = <GE = never, GR = never>(
   const { channel, fieldManager, namespace, timeouts, ...cluster } = options
   const named = namespace === undefined ? [] : [namespace]
   return Kpu.layerWith({
-    config: Local.config,
-    endpoint: Local.endpoint,
+    // those of this cluster, also where another one is in use
+    config: Layer.fresh(Local.config),
+    endpoint: Layer.fresh(Local.endpoint),
     namespace,
     channel,
     fieldManager,
