@@ -218,7 +218,11 @@ const make = Effect.gen(function* () {
   const once = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
     Effect.flatMap(
       send(request, ({ requests }, http) => exchange(requests, origin, http)),
-      (answer) => parse(request, answer)
+      (answer) =>
+        Effect.andThen(
+          Effect.annotateCurrentSpan("http.response.status_code", answer.status),
+          Effect.suspend(() => parse(request, answer))
+        )
     )
 
   const bounded = (request: KubernetesRequest): Effect.Effect<unknown, ApiError> =>
@@ -247,7 +251,15 @@ const make = Effect.gen(function* () {
         config.credentials,
         // the wait for a connection is outside the time limit as well: of ten thousand applies at once none is late
         Semaphore.withPermit(slots, renewing(bounded(request)))
-      ).pipe(Effect.onExit((exit) => countRequest(request.verb, failureOf(exit), (performance.now() - started) / 1000)))
+      ).pipe(
+        Effect.onExit((exit) => {
+          const failure = failureOf(exit)
+          const counted = countRequest(request.verb, failure, (performance.now() - started) / 1000)
+          return failure === undefined
+            ? counted
+            : Effect.andThen(Effect.annotateCurrentSpan("error.type", failure), counted)
+        })
+      )
     }).pipe(
       Effect.withSpan(
         `Kubernetes.${request.verb}`,

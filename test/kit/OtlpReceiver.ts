@@ -2,7 +2,10 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { LocalCluster } from "effect-kpu"
 
 type Value = { readonly stringValue?: string; readonly intValue?: number | string; readonly doubleValue?: number }
 type Attribute = { readonly key: string; readonly value: Value }
@@ -95,3 +98,20 @@ export const make: Effect.Effect<OtlpReceiver, never, Scope.Scope> = Effect.gen(
       )
   }
 })
+
+/** Runs a program on the embedded cluster with telemetry to a receiver, and gives what that has received by its end. */
+export const observed = <A, E>(
+  program: Effect.Effect<A, E, Layer.Success<typeof LocalCluster.layer>>,
+  telemetry: (url: string) => Layer.Layer<never>,
+  cluster: Layer.Layer<Layer.Success<typeof LocalCluster.layer>, unknown> = LocalCluster.layer
+): Effect.Effect<{ readonly exit: Exit.Exit<A, unknown>; readonly receiver: OtlpReceiver }, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const receiver = yield* make
+    // The layer's end sends what is left.
+    const exit = yield* program.pipe(
+      Effect.provide(cluster),
+      Effect.provide(telemetry(receiver.url), { local: true }),
+      Effect.exit
+    )
+    return { exit, receiver }
+  })

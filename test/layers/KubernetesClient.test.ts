@@ -167,6 +167,7 @@ describe("what is tried again", () => {
         "http.request.method": "GET",
         "server.address": hostname,
         "server.port": Number(port),
+        "http.response.status_code": 200,
         "http.request.resend_count": 2
       })
       assert.match(String(path), /\/namespaces\/team-a\/computes\/a$/)
