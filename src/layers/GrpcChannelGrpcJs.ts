@@ -146,9 +146,15 @@ class Connection implements GrpcConnection {
       finish()
       events.end(status)
     }
+    const drop = (): void => {
+      stream.cancel()
+      // grpc-js begins a call that is cancelled before its metadata are through the filters, some promises later, and
+      // nothing ends it then. After those promises it is there to be cancelled.
+      setImmediate(() => stream.cancel())
+    }
     const abort = (status: CallStatus): void => {
       end(status)
-      stream.cancel()
+      drop()
     }
     const receive = (message: Buffer): void => {
       if (over) return
@@ -206,7 +212,7 @@ class Connection implements GrpcConnection {
       cancel: () => {
         if (over) return
         finish()
-        stream.cancel()
+        drop()
       }
     }
   }

@@ -497,6 +497,35 @@ describe.each(transports)("tensor calls on %s", (name, channel) => {
       })
     )
 
+    live("cancels on the server what is interrupted as soon as it has begun", () =>
+      Effect.gen(function* () {
+        const server = yield* TensorServer.serve({ send: () => {}, receive: () => {}, stream: () => {} })
+        const connection = yield* connectTo(server)
+        const calls: ReadonlyArray<() => Effect.Effect<unknown, unknown>> = [
+          () => connection.sendTensors([large]),
+          () => connection.sendTensors(Stream.make(large)),
+          () => Stream.runDrain(connection.receiveTensors()),
+          () => Stream.runDrain(connection.streamTensors([large])),
+          () => Stream.runDrain(connection.streamTensors(Stream.make(large)))
+        ]
+        for (const call of calls) {
+          for (const steps of [0, 1, 2, 5, 20]) {
+            const fiber = yield* Effect.forkChild(call(), { startImmediately: true })
+            for (let step = 0; step < steps; step++) yield* Effect.promise(() => Promise.resolve())
+            yield* Fiber.interrupt(fiber)
+          }
+        }
+        // The server may not hear of a call at all.
+        yield* Effect.sleep("200 millis")
+        const count = (what: string) => server.happened.filter((each) => each.what === what).length
+        yield* Effect.suspend(() =>
+          count("call") === count("cancelled")
+            ? Effect.void
+            : Effect.fail(new Error(`${count("cancelled")} of ${count("call")} calls were cancelled`))
+        ).pipe(Effect.retry({ times: 100, schedule: pause }))
+      })
+    )
+
     live("cancels on the server when the consumer has had enough", () =>
       Effect.gen(function* () {
         const server = yield* TensorServer.serve({ send: TensorServer.sending([large], 65_536) })
