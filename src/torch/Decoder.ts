@@ -9,7 +9,7 @@ import { dtypeInfo } from "../schema/DType.ts"
 import type { Tensor } from "../schema/Tensor.ts"
 import { crc32 } from "./Crc32.ts"
 import { extentOf, materialize } from "./Layout.ts"
-import { PickleDict, PickleList, PickleTuple, type PickleValue, TensorRef, unpickle } from "./Unpickler.ts"
+import { describe, PickleDict, PickleList, PickleTuple, TensorRef, unpickle } from "./Unpickler.ts"
 import { makeWork, quote, refuse, type Work } from "./Work.ts"
 import {
   dataOffset,
@@ -115,21 +115,6 @@ export const storageEntry = (archive: Archive, ref: TensorRef, where: string): Z
 /** Refuses a record whose bytes are not those that were written. */
 export const checkCrc = (entry: ZipEntry, crc: number): void => {
   if (crc !== entry.crc) refuse(`record ${quote(entry.name)}`, "is damaged: its CRC-32 is not the one written down")
-}
-
-/** What a pickle's value is, for a message. */
-export const describe = (value: PickleValue): string => {
-  if (value instanceof TensorRef) return "a tensor"
-  if (value instanceof PickleDict) return `a dict of ${value.entries.size}`
-  if (value instanceof PickleList) return `a list of ${value.items.length}`
-  if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`
-  return value === null
-    ? "None"
-    : typeof value === "string"
-      ? "a string"
-      : typeof value === "object"
-        ? "an object"
-        : `a ${typeof value}`
 }
 
 /** The tensor of a file that holds one. Throws `TensorDecodeError`. */

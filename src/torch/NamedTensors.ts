@@ -2,7 +2,7 @@
  * The tensors in a pickle, by name: dict keys and list indexes from the root down, joined by dots, as PyTorch names the
  * parameters of nested modules. A file that is one tensor has it under the empty name.
  */
-import { PickleDict, PickleList, PickleTuple, type PickleValue, TensorRef } from "./Unpickler.ts"
+import { describe, PickleDict, PickleList, PickleTuple, type PickleValue, TensorRef } from "./Unpickler.ts"
 import { quote, refuse } from "./Work.ts"
 
 /** What is in a file besides tensors. */
@@ -55,7 +55,7 @@ export const namedTensors = (root: PickleValue, opcodes: number): NamedTensors =
     } else if (value === null || typeof value !== "object") {
       values.set(name, value)
     } else {
-      refuse("data.pkl", `has something at ${quote(name)} that is neither a tensor nor a plain value`)
+      refuse("data.pkl", `has at ${quote(name)}: ${describe(value)}, which is neither a tensor nor a plain value`)
     }
   }
   walk(root, "", 0)

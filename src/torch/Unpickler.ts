@@ -107,6 +107,17 @@ export type PickleValue =
   | StorageRef
   | TensorRef
 
+/** What a pickle's value is, for a message. */
+export const describe = (value: PickleValue): string => {
+  if (value instanceof TensorRef) return "a tensor"
+  if (value instanceof PickleDict) return `a dict of ${value.entries.size}`
+  if (value instanceof PickleList) return `a list of ${value.items.length}`
+  if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`
+  if (value instanceof PickleGlobal) return `${value.module}.${value.name}`
+  if (value instanceof StorageRef) return "a storage"
+  return value === null ? "None" : typeof value === "string" ? "a string" : `a ${typeof value}`
+}
+
 /** How deep a pickle may nest while it is read. PyTorch's own nest four deep; models' metadata a few more. */
 const maxMarks = 256
 /** The most opcodes: 200,000 tensors have as many. */

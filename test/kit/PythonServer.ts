@@ -35,7 +35,11 @@ export type Event =
       readonly file?: string
       /** The bytes as they came. */
       readonly payload?: string
+      /** Of the elements, under `digest`. */
+      readonly sha256?: string
     }
+  /** Noise that is about to be sent, under `digest`. */
+  | { readonly event: "made"; readonly sha256: string }
   /** The call came to its end on the server's side. */
   | { readonly event: "ended"; readonly call: number; readonly method: string }
   /** The client went away, or cancelled, before that. */
@@ -52,6 +56,8 @@ export interface Options {
   readonly passThrough?: boolean | undefined
   /** `torch.load` with `weights_only=False`. */
   readonly unsafeLoad?: boolean | undefined
+  /** Tell the SHA-256 of the elements of each tensor that is received or made. */
+  readonly digest?: boolean | undefined
   /** Without events of tensors received: for benchmarks. */
   readonly quiet?: boolean | undefined
 }
@@ -88,6 +94,7 @@ export const make = (options: Options = {}): Effect.Effect<Shape, never, Scope.S
       ...(options.chunkSize === undefined ? [] : [`--chunk-size=${options.chunkSize}`]),
       ...(options.passThrough === true ? ["--pass-through"] : []),
       ...(options.unsafeLoad === true ? ["--unsafe-load"] : []),
+      ...(options.digest === true ? ["--digest"] : []),
       ...(options.quiet === true ? ["--quiet"] : [])
     ])
     const event: Shape["event"] = (pick) => running.line((line) => pick(JSON.parse(line) as Event))

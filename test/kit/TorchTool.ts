@@ -23,6 +23,7 @@ export type Layout =
   | "channels_last"
   | "conj"
   | "neg"
+  | "neg_view"
   | "conj_neg"
   | "parameter"
   | "requires_grad"
@@ -61,10 +62,28 @@ export type Kind =
   | "dict"
   | "nested"
   | "state_dict"
+  | "transformer"
+  | "checkpoint"
+  | "tuple"
+  | "parameters"
   | "shared"
   | "sparse"
   | "sparse_csr"
+  | "sparse_csc"
+  | "sparse_bsr"
   | "quantized"
+  | "per_channel"
+  | "quint4x2"
+  | "bits"
+  | "nested_tensor"
+  | "meta"
+  | "subclass"
+  | "module"
+  | "size"
+  | "dtype"
+  | "storage"
+  | "set"
+  | "script"
   | "ndarray"
   | "object"
   | "attributes"
@@ -97,10 +116,10 @@ export interface Shape {
   readonly makeSpecial: (
     kinds: ReadonlyArray<Kind>
   ) => Effect.Effect<ReadonlyArray<{ name: Kind; file: string; tensors: ReadonlyArray<Elements> } | Skipped>>
-  /** What `torch.load` (`weights_only=True` unless told otherwise) makes of files. */
+  /** What `torch.load` (`weights_only=True` unless told otherwise) makes of files, which it may map instead of reading. */
   readonly dump: (
     files: ReadonlyArray<string>,
-    options?: { readonly weightsOnly?: boolean | undefined }
+    options?: { readonly weightsOnly?: boolean | undefined; readonly mmap?: boolean | undefined }
   ) => Effect.Effect<ReadonlyArray<{ file: string; error: string } | { file: string; tensors: ReadonlyArray<Dumped> }>>
   /** Compares the tensors of files, pair by pair. */
   readonly equal: (
@@ -143,7 +162,8 @@ export const make = (peer: "pytorch" | "pytorch113"): Effect.Effect<Shape, never
       folder,
       make: (cases) => ask({ op: "make", folder, cases }),
       makeSpecial: (kinds) => ask({ op: "make_special", folder, kinds }),
-      dump: (files, options) => ask({ op: "dump", folder, files, weights_only: options?.weightsOnly ?? true }),
+      dump: (files, options) =>
+        ask({ op: "dump", folder, files, weights_only: options?.weightsOnly ?? true, mmap: options?.mmap ?? false }),
       equal: (pairs, options) => ask({ op: "equal", pairs, weights_only: options?.weightsOnly ?? true }),
       resave: (files) => ask({ op: "resave", files })
     }

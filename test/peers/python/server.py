@@ -4,10 +4,13 @@ It does what the KPU tensor server does on the wire: errors while receiving are 
 distinct chunks have come as the current chunk's total_chunks says, StreamTensors writes while it reads.
 
 For tests it also takes flags of its own: it can keep what it receives as files, send tensors from files, hand bytes
-through without torch, and it writes what happens as one JSON object a line on standard output.
+through without torch, and it writes what happens as one JSON object a line on standard output. A request's parameter
+`chunk_size`, or that entry in the metadata of a tensor to echo, cuts the answer: bytes, or `payload`, `payload-1` or
+`payload+1` for chunks of the payload's own size and one byte beside it.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -67,6 +70,20 @@ def chunks_of(tensor_id, payload, metadata, size):
         )
 
 
+def chunk_size(asked, payload, default):
+    if not asked:
+        return default
+    if asked.startswith("payload"):
+        return len(payload) + int(asked[len("payload") :] or 0)
+    return int(asked)
+
+
+def digest(tensor):
+    """The SHA-256 of the elements, row-major."""
+    plain = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return hashlib.sha256(plain.view(torch.uint8).numpy()).hexdigest()
+
+
 def save(tensor):
     buffer = io.BytesIO()
     torch.save(tensor, buffer)
@@ -122,6 +139,8 @@ class Service(service_pb2_grpc.ServiceServicer):
         if not options.pass_through:
             tensor = torch.load(io.BytesIO(payload), weights_only=not options.unsafe_load)
             fields.update(shape=list(tensor.shape), dtype=str(tensor.dtype))
+            if options.digest:
+                fields["sha256"] = digest(tensor)
         if options.save:
             with self._lock:
                 number = self._saved
@@ -180,6 +199,8 @@ class Service(service_pb2_grpc.ServiceServicer):
             shape = [10, 10]
         for _ in range(count):
             tensor = torch.randn(*shape)
+            if options.digest:
+                event("made", sha256=digest(tensor))
             payload = save(tensor)
             yield payload, describe(tensor, payload)
 
@@ -187,7 +208,8 @@ class Service(service_pb2_grpc.ServiceServicer):
         state = self._begin("SendTensors", context)
         try:
             for payload, metadata in self._tensors(request):
-                for chunk in chunks_of(str(uuid.uuid4()), payload, metadata, self._options.chunk_size):
+                size = chunk_size(request.parameters["chunk_size"], payload, self._options.chunk_size)
+                for chunk in chunks_of(str(uuid.uuid4()), payload, metadata, size):
                     yield chunk
         except Exception as error:
             state["finished"] = True
@@ -203,13 +225,13 @@ class Service(service_pb2_grpc.ServiceServicer):
                 if done is None:
                     continue
                 metadata, payload = done
+                asked = metadata.get("chunk_size")
                 tensor = self._received(state, chunk.tensor_id, metadata, payload)
                 if tensor is not None:
                     payload = save(tensor)
                     metadata = describe(tensor, payload)
-                for answer in chunks_of(
-                    "processed_" + chunk.tensor_id, payload, metadata, self._options.chunk_size
-                ):
+                size = chunk_size(asked, payload, self._options.chunk_size)
+                for answer in chunks_of("processed_" + chunk.tensor_id, payload, metadata, size):
                     yield answer
             self._sent_all(state)
         except Exception as error:
@@ -233,6 +255,7 @@ def main():
     tests.add_argument("--serve", metavar="FOLDER", help="SendTensors sends the .pt files of this folder, in their names' order")
     tests.add_argument("--pass-through", action="store_true", help="hand the bytes on without torch")
     tests.add_argument("--unsafe-load", action="store_true", help="torch.load with weights_only=False")
+    tests.add_argument("--digest", action="store_true", help="the SHA-256 of each tensor's elements in its event")
     tests.add_argument("--quiet", action="store_true", help="no event for each tensor received")
     tests.add_argument("--workers", type=int, default=64, help="calls at the same time")
     options = parser.parse_args()

@@ -7,12 +7,11 @@ It runs on PyTorch 1.13 and 2.9 alike; what a version lacks (a dtype, a layout) 
 {"op": "make", "folder": F, "cases": [{"name", "dtype", "shape", "layout"?, "seed"?, "fill"?, "legacy"?}]}
     -> [{"name", "file", "dtype", "shape", "bytes"}] or {"name", "skipped"}; "bytes" is the file of the expected elements,
     row-major and little-endian. Layouts: contiguous, transposed, slice, step, expanded, channels_last, conj, neg,
-    conj_neg, parameter, requires_grad. Fill: "bits" (any bit pattern: NaN payloads, -0, infinities) or "values" (0, 1, 2, ...).
+    neg_view, conj_neg, parameter, requires_grad. Fill: "bits" (any bit pattern: NaN payloads, -0, infinities) or "values" (0, 1, 2, ...).
 {"op": "make_special", "folder": F, "kinds": [...]}
-    -> files that are no single plain tensor: list, dict, nested, state_dict, shared, sparse, sparse_csr, quantized, ndarray,
-    object, attributes, legacy, float4; with the tensors inside ("tensors": [{"name", "dtype", "shape", "bytes"}]) where
+    -> files that are no single plain tensor (the kinds are those of `special`), with the tensors inside ("tensors": [{"name", "dtype", "shape", "bytes"}]) where
     there are any to read
-{"op": "dump", "folder": F, "files": [...], "weights_only"?: true}
+{"op": "dump", "folder": F, "files": [...], "weights_only"?: true, "mmap"?: false}
     -> [{"file", "tensors": [{"name", "dtype", "shape", "bytes", "requires_grad", "parameter", "contiguous", "storage"}]}]
 {"op": "equal", "pairs": [[A, B]], "weights_only"?: true}
     -> [{"equal", "bits", "why"?}]: `bits` compares dtype, shape and every bit of the elements; `equal` is torch.equal
@@ -92,6 +91,10 @@ def laid_out(dtype, shape, layout, fill, seed):
         return lazy
     if layout == "neg":
         lazy = torch.complex(filled(dtype, shape, fill, seed), tensor).conj().imag
+        assert lazy.is_neg()
+        return lazy
+    if layout == "neg_view":
+        lazy = torch._neg_view(tensor)
         assert lazy.is_neg()
         return lazy
     if layout == "conj_neg":
@@ -180,8 +183,78 @@ def special(kind):
         )
         state = model.state_dict()
         return state, dict(state)
+    if kind == "transformer":
+        torch.manual_seed(4)
+        # The two embeddings are one: their weights are tied.
+        model = torch.nn.ModuleDict(
+            {
+                "source": torch.nn.Embedding(11, 16),
+                "transformer": torch.nn.Transformer(16, 2, 1, 1, 32, batch_first=True),
+                "norm": torch.nn.BatchNorm1d(16),
+                "out": torch.nn.Linear(16, 11, bias=False),
+            }
+        )
+        model["out"].weight = model["source"].weight
+        state = model.state_dict()
+        return state, dict(state)
+    if kind == "checkpoint":
+        torch.manual_seed(4)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 2))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2)
+        model(torch.ones(3, 4)).sum().backward()
+        optimizer.step()
+        scheduler.step()
+        value = {
+            "epoch": 3,
+            "loss": 0.25,
+            "best": None,
+            "note": "größe",
+            "seed": 2**70,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+        }
+        return value, dict(tensors_in(value))
+    if kind == "tuple":
+        return (first, second), {"0": first, "1": second}
+    if kind == "parameters":
+        torch.manual_seed(4)
+        parameters = list(torch.nn.Linear(3, 2).parameters())
+        return parameters, {str(number): each for number, each in enumerate(parameters)}
     if kind == "legacy":
         return first, {}
+    if kind == "sparse_csc":
+        return torch.eye(4).to_sparse_csc(), {}
+    if kind == "sparse_bsr":
+        return torch.eye(4).to_sparse_bsr((2, 2)), {}
+    if kind == "per_channel":
+        scales, zeros = torch.tensor([0.1, 0.2]), torch.tensor([0, 0])
+        return torch.quantize_per_channel(torch.ones(2, 3), scales, zeros, 0, torch.qint8), {}
+    if kind == "quint4x2":
+        return torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.quint4x2), {}
+    if kind == "bits":
+        return torch.empty(4, dtype=torch.bits8), {}
+    if kind == "nested_tensor":
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), {}
+    if kind == "meta":
+        return torch.empty(3, device="meta"), {}
+    if kind == "subclass":
+        from torch.masked import masked_tensor
+
+        return masked_tensor(torch.ones(2), torch.tensor([True, False])), {}
+    if kind == "module":
+        return torch.nn.Linear(2, 2), {}
+    if kind == "size":
+        return torch.Size([1, 2]), {}
+    if kind == "dtype":
+        return {"weight": first, "dtype": torch.float32}, {}
+    if kind == "storage":
+        return {"weight": first.untyped_storage() if hasattr(first, "untyped_storage") else first.storage()}, {}
+    if kind == "set":
+        return {"a": {1, 2}}, {}
+    if kind == "script":
+        return torch.jit.script(torch.nn.Linear(2, 2)), {}
     if kind == "sparse":
         return first.to_sparse(), {}
     if kind == "sparse_csr":
@@ -208,8 +281,11 @@ def make_special(request):
         try:
             value, tensors = special(kind)
             path = os.path.join(request["folder"], kind + ".pt")
-            torch.save(value, path, _use_new_zipfile_serialization=kind != "legacy")
-        except UNSUPPORTED as error:
+            if kind == "script":
+                torch.jit.save(value, path)
+            else:
+                torch.save(value, path, _use_new_zipfile_serialization=kind != "legacy")
+        except (*UNSUPPORTED, ImportError) as error:
             answers.append(skipped(request["folder"], kind, error))
             continue
         expected = [
@@ -233,7 +309,8 @@ def tensors_in(value, prefix=""):
 
 def load(path, request):
     # PyTorch 1.13 takes weights_only too; False there is what its users have.
-    return torch.load(path, map_location="cpu", weights_only=request.get("weights_only", True))
+    more = {"mmap": True} if request.get("mmap") else {}
+    return torch.load(path, map_location="cpu", weights_only=request.get("weights_only", True), **more)
 
 
 dumps = itertools.count()
