@@ -111,8 +111,13 @@ const textOf = (comment) =>
 const commentOf = (reflection) => reflection.comment ?? reflection.signatures?.[0]?.comment
 const undocumented = []
 const walk = (reflection, path) => {
+  const listed = new Set()
   for (const child of reflection.children ?? []) {
     const name = [...path, child.name].join(".")
+    // `export type` of what is both a value and a type gives two entries of one kind.
+    const entry = `${child.kind} ${child.name}`
+    if (listed.has(entry)) undocumented.push(`${name} is listed twice`)
+    listed.add(entry)
     // Modules, namespaces and what is exported again stand for what is in them.
     if (child.variant === "document" || child.kind === 4194304) continue
     if (child.kind === 2 || child.kind === 4) {
@@ -134,6 +139,6 @@ walk(reference, [])
 
 for (const problem of [...problems, ...undocumented]) console.error(problem)
 console.log(
-  `${html.length} pages, ${problems.length} broken links, ${undocumented.length} exports without word or example`
+  `${html.length} pages, ${problems.length} broken links, ${undocumented.length} exports without word or example, or listed twice`
 )
 if (problems.length + undocumented.length > 0) process.exit(1)

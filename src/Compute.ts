@@ -7,13 +7,13 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ComputeOptions, DialOptions, ScopedOptions } from "./schema/ComputeOptions.ts"
+import type { ComputeResource } from "./schema/ComputeResource.ts"
 import type { InvalidInput } from "./schema/KpuError.ts"
 import type { ApiError } from "./services/ComputeApi.ts"
 import type { Handle, ReadyError } from "./services/ComputeHandle.ts"
 import { Kpu } from "./services/Kpu.ts"
 
 export type { ComputeOptions, DialOptions, ScopedOptions } from "./schema/ComputeOptions.ts"
-export type { ComputeResource as Resource } from "./schema/ComputeResource.ts"
 export type { Condition } from "./schema/Condition.ts"
 export type {
   DeleteOptions,
@@ -23,6 +23,9 @@ export type {
   SuspendOptions,
   WaitError
 } from "./services/ComputeHandle.ts"
+
+/** A Compute as the API server holds it: what a handle's `resource` gives, and `changes` as it changes. */
+export type Resource = ComputeResource
 
 /**
  * Server-side apply: creates the Compute, or updates the one that is there. The handle is not ready yet.

@@ -28,10 +28,10 @@ const layerWith = (options: Http.LayerOptions): Layer.Layer<Service.ComputeApi, 
  * **Example** (the names of all Computes of a namespace)
  *
  * ```ts
- * import { ComputeApi, KubeConfig } from "effect-kpu"
  * import { Effect, Layer } from "effect"
+ * import { ComputeApi, KubeConfig } from "effect-kpu"
  *
- * const names = Effect.gen(function* () {
+ * const program = Effect.gen(function* () {
  *   const api = yield* ComputeApi
  *   const { items } = yield* api.list({ namespace: "team-a" })
  *   return items.map((compute) => compute.metadata.name)

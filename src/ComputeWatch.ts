@@ -14,10 +14,10 @@ export type { Observation } from "./services/ComputeWatch.ts"
  * **Example** (until a Compute is gone)
  *
  * ```ts
- * import { ComputeWatch } from "effect-kpu"
  * import { Effect, Stream } from "effect"
+ * import { ComputeWatch } from "effect-kpu"
  *
- * const gone = Effect.gen(function* () {
+ * const program = Effect.gen(function* () {
  *   const watch = yield* ComputeWatch
  *   yield* watch.observe({ namespace: "team-a", name: "my-compute" }).pipe(
  *     Stream.takeUntil((observation) => observation._tag === "Absent"),

@@ -48,7 +48,12 @@ const fromTorch = (bytes: Uint8Array, options?: DecodeOptions): Effect.Effect<Ba
  *
  * @example
  * ```ts
- * const tensor = Tensor.fromArray([[1, 2], [3, 4]])
+ * import { Tensor } from "effect-kpu"
+ *
+ * const tensor = Tensor.fromArray([
+ *   [1, 2],
+ *   [3, 4]
+ * ])
  * Tensor.toNestedArray(tensor)
  * ```
  */

@@ -14,12 +14,14 @@
  *
  * @example
  * ```ts
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
  * import { Tensor, TorchFile } from "effect-kpu"
  *
  * const program = Effect.gen(function* () {
  *   yield* TorchFile.write("model.pt", { weight: Tensor.randn([10, 4]), bias: Tensor.zeros([10]) })
  *   const file = yield* TorchFile.open("model.pt")
- *   const bias = yield* file.read("bias")
+ *   return yield* file.read("bias")
  * }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
  * ```
  */

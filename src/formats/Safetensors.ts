@@ -14,8 +14,15 @@
  *
  * @example
  * ```ts
- * const file = yield* Safetensors.open("model.safetensors")
- * const weight = yield* file.read("layer.weight")
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import { Safetensors, Tensor } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* Safetensors.write("model.safetensors", { "layer.weight": Tensor.randn([10, 4]) })
+ *   const file = yield* Safetensors.open("model.safetensors")
+ *   return yield* file.read("layer.weight")
+ * }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
  * ```
  */
 import * as Effect from "effect/Effect"

@@ -9,8 +9,15 @@ export type ConditionStatus = typeof ConditionStatus.Type
  *
  * @example
  * ```ts
- * const { status } = yield* compute.resource
- * const ready = status?.conditions?.find((condition) => condition.type === "Ready")
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.scoped({ name: "my-compute" })
+ *   const { status } = yield* compute.resource
+ *   const ready = status?.conditions?.find((condition) => condition.type === "Ready")
+ *   yield* Effect.log(ready?.message)
+ * }).pipe(Effect.scoped)
  * ```
  */
 export const Condition = Schema.Struct({

@@ -14,7 +14,13 @@ const resource = Schema.optional(ResourceRef)
  *
  * @example
  * ```ts
- * Effect.catchTag("InvalidInput", ({ field, problem }) => Effect.logError(`${field}: ${problem}`))
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Compute.scoped({ name: "Not A Name" }).pipe(
+ *   Effect.catchTag("InvalidInput", ({ field, problem }) => Effect.logError(`${field}: ${problem}`)),
+ *   Effect.scoped
+ * )
  * ```
  */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
@@ -35,7 +41,16 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
  *
  * @example
  * ```ts
- * error.tried.map(({ source, problem }) => `${source}: ${problem}`)
+ * import { Effect } from "effect"
+ * import { Compute, Kpu } from "effect-kpu"
+ *
+ * const program = Compute.attach("my-compute").pipe(
+ *   Effect.scoped,
+ *   Effect.provide(Kpu.layer),
+ *   Effect.catchTag("KubeConfigError", ({ tried }) =>
+ *     Effect.forEach(tried, ({ problem, source }) => Effect.logError(`${source}: ${problem}`))
+ *   )
+ * )
  * ```
  */
 export const KubeConfigAttempt = Schema.Struct({ source: Schema.String, problem: Schema.String })
@@ -46,7 +61,14 @@ export type KubeConfigAttempt = typeof KubeConfigAttempt.Type
  *
  * @example
  * ```ts
- * Effect.catchTag("KubeConfigError", ({ problem, tried }) => Effect.logError(problem, tried))
+ * import { Effect } from "effect"
+ * import { Compute, Kpu } from "effect-kpu"
+ *
+ * const program = Compute.attach("my-compute").pipe(
+ *   Effect.scoped,
+ *   Effect.provide(Kpu.layer),
+ *   Effect.catchTag("KubeConfigError", (error) => Effect.logError(error.message))
+ * )
  * ```
  */
 export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("KubeConfigError", {
@@ -65,7 +87,13 @@ export class KubeConfigError extends Schema.TaggedError<KubeConfigError>()("Kube
  *
  * @example
  * ```ts
- * Effect.catchTag("ReadyTimeout", ({ conditions, problem }) => Effect.logError(problem, conditions))
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Compute.scoped({ name: "my-compute", timeout: "1 minute" }).pipe(
+ *   Effect.catchTag("ReadyTimeout", ({ conditions, problem }) => Effect.logError(problem, conditions)),
+ *   Effect.scoped
+ * )
  * ```
  */
 export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeout", {
@@ -89,7 +117,15 @@ export class ReadyTimeout extends Schema.TaggedError<ReadyTimeout>()("ReadyTimeo
  *
  * @example
  * ```ts
- * Effect.catchTag("ComputeDeleted", () => Compute.apply({ name: "my-compute" }))
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.apply({ name: "my-compute" })
+ *   yield* compute.ready().pipe(
+ *     Effect.catchTag("ComputeDeleted", ({ resource }) => Effect.logError(`${resource.name} is gone`))
+ *   )
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("ComputeDeleted", {
@@ -107,7 +143,13 @@ export class ComputeDeleted extends Schema.TaggedError<ComputeDeleted>()("Comput
  *
  * @example
  * ```ts
- * Effect.catchTag("ComputeFailed", ({ pod, reason }) => Effect.logError(`kubectl describe pod ${pod} (${reason})`))
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Compute.scoped({ name: "my-compute", image: "no-such-image" }).pipe(
+ *   Effect.catchTag("ComputeFailed", ({ pod, reason }) => Effect.logError(`kubectl describe pod ${pod} (${reason})`)),
+ *   Effect.scoped
+ * )
  * ```
  */
 export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeFailed", {
@@ -129,7 +171,15 @@ export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeF
  *
  * @example
  * ```ts
- * Effect.catchTag("NotReady", () => compute.ready())
+ * import { Effect } from "effect"
+ * import { Compute, Tensor } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.apply({ name: "my-compute" })
+ *   yield* compute.sendTensors([Tensor.zeros([2, 2])]).pipe(
+ *     Effect.catchTag("NotReady", ({ problem }) => Effect.logWarning(problem))
+ *   )
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
@@ -147,7 +197,15 @@ export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
  *
  * @example
  * ```ts
- * Effect.catchTag("SendRejected", ({ receipt }) => Effect.logWarning(receipt.message, receipt.receivedTensorIds))
+ * import { Effect } from "effect"
+ * import { Compute, Tensor } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.scoped({ name: "my-compute" })
+ *   yield* compute.sendTensors([Tensor.zeros([2, 2])]).pipe(
+ *     Effect.catchTag("SendRejected", ({ receipt }) => Effect.logWarning(receipt.message, receipt.receivedTensorIds))
+ *   )
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class SendRejected extends Schema.TaggedError<SendRejected>()("SendRejected", {
@@ -166,7 +224,12 @@ export class SendRejected extends Schema.TaggedError<SendRejected>()("SendReject
  *
  * @example
  * ```ts
- * Effect.catchTag("TensorDecodeError", ({ problem, where }) => Effect.logError(`${where}: ${problem}`))
+ * import { Effect } from "effect"
+ * import { Tensor } from "effect-kpu"
+ *
+ * const program = Tensor.fromTorch(new TextEncoder().encode("not a tensor")).pipe(
+ *   Effect.catchTag("TensorDecodeError", ({ problem, where }) => Effect.logError(`${where}: ${problem}`))
+ * )
  * ```
  */
 export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("TensorDecodeError", {
@@ -186,7 +249,16 @@ export class TensorDecodeError extends Schema.TaggedError<TensorDecodeError>()("
  *
  * @example
  * ```ts
- * Effect.catchTag("TensorLimitError", ({ limit, problem }) => Effect.logError(`${limit}: ${problem}`))
+ * import { Effect, Stream } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.scoped({ name: "my-compute" })
+ *   yield* compute.receiveTensors({ maxTensorBytes: 2 ** 20 }).pipe(
+ *     Stream.runDrain,
+ *     Effect.catchTag("TensorLimitError", ({ limit, problem }) => Effect.logError(`${limit}: ${problem}`))
+ *   )
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("TensorLimitError", {
@@ -206,6 +278,8 @@ export class TensorLimitError extends Schema.TaggedError<TensorLimitError>()("Te
  *
  * @example
  * ```ts
+ * import { grpcCodes } from "effect-kpu"
+ *
  * grpcCodes[14] // "UNAVAILABLE"
  * ```
  */
@@ -236,7 +310,15 @@ export type GrpcCode = (typeof grpcCodes)[number]
  *
  * @example
  * ```ts
- * Effect.catchTag("GrpcError", ({ address, code, details }) => Effect.logError(`${address}: ${code}: ${details}`))
+ * import { Effect } from "effect"
+ * import { Compute, Tensor } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.scoped({ name: "my-compute" })
+ *   yield* compute.sendTensors([Tensor.zeros([2, 2])], { deadline: "1 minute" }).pipe(
+ *     Effect.catchTag("GrpcError", ({ address, code, details }) => Effect.logError(`${address}: ${code}: ${details}`))
+ *   )
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
@@ -265,6 +347,10 @@ export class GrpcError extends Schema.TaggedError<GrpcError>()("GrpcError", {
  *
  * @example
  * ```ts
+ * import { Schema } from "effect"
+ * import { InvalidInput, KpuError } from "effect-kpu"
+ *
+ * const error = new InvalidInput({ field: "name", problem: "is empty" })
  * const json = Schema.encodeSync(KpuError)(error)
  * ```
  */

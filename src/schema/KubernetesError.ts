@@ -112,8 +112,7 @@ export class Transport extends Schema.TaggedError<Transport>()("Transport", {
   isRetryable: Schema.Boolean
 }) {}
 
-/** Why a Kubernetes request failed. */
-export const KubernetesErrorReason = Schema.Union([
+const Reason = Schema.Union([
   Unauthorized,
   Forbidden,
   NotFound,
@@ -126,21 +125,29 @@ export const KubernetesErrorReason = Schema.Union([
   BadResponse,
   Transport
 ])
-export type KubernetesErrorReason = typeof KubernetesErrorReason.Type
+/** Why a Kubernetes request failed. */
+export type KubernetesErrorReason = typeof Reason.Type
 
 /**
  * A failed request to the Kubernetes API.
  *
  * @example
  * ```ts
- * Effect.catchReason("KubernetesError", "NotFound", () => Effect.logInfo("there is no such Compute"))
+ * import { Effect } from "effect"
+ * import { Compute } from "effect-kpu"
+ *
+ * const program = Compute.attach("nobody").pipe(
+ *   Effect.asVoid,
+ *   Effect.catchReason("KubernetesError", "NotFound", () => Effect.logInfo("there is no such Compute")),
+ *   Effect.scoped
+ * )
  * ```
  */
 export class KubernetesError extends Schema.TaggedError<KubernetesError>()("KubernetesError", {
   /** The API verb: `get`, `list`, `watch`, `apply`, `patch`, `delete`. */
   verb: Schema.String,
   resource: ResourceRef,
-  reason: KubernetesErrorReason
+  reason: Reason
 }) {
   override get message(): string {
     return `${this.verb} ${formatResource(this.resource)}: ${this.reason.message}`

@@ -6,7 +6,14 @@ import * as Schema from "effect/Schema"
  *
  * @example
  * ```ts
- * const { message, receivedTensorIds } = yield* compute.sendTensors([Tensor.randn([100, 100])])
+ * import { Effect } from "effect"
+ * import { Compute, Tensor } from "effect-kpu"
+ *
+ * const program = Effect.gen(function* () {
+ *   const compute = yield* Compute.scoped({ name: "my-compute" })
+ *   const { message, receivedTensorIds } = yield* compute.sendTensors([Tensor.randn([100, 100])])
+ *   yield* Effect.log(message, receivedTensorIds)
+ * }).pipe(Effect.scoped)
  * ```
  */
 export class SendReceipt extends Schema.Class<SendReceipt>("SendReceipt")({

@@ -153,6 +153,8 @@ const build = <D extends DType>(input: TensorInput<D>): Tensor<D> | InvalidInput
  *
  * @example
  * ```ts
+ * import { Tensor } from "effect-kpu"
+ *
  * const tensor = Tensor.make({ dtype: "float32", shape: [2, 2], data: new Float32Array([1, 2, 3, 4]) })
  * ```
  */

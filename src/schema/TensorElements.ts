@@ -60,6 +60,8 @@ export interface FromArrayOptions<D extends DType = DType> {
  *
  * @example
  * ```ts
+ * import { Tensor } from "effect-kpu"
+ *
  * Tensor.fromArray([[1, 2], [3, 4]])
  * Tensor.fromArray([1n, 2n], { dtype: "int64" })
  * Tensor.fromArray([[0, 1], [1, 0]], { dtype: "complex64" }) // i and 1

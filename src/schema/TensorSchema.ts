@@ -35,8 +35,14 @@ const generate = ({ dtype, seed, shape }: typeof Generated.Type): Tensor => {
  *
  * @example
  * ```ts
+ * import { it } from "@effect/vitest"
+ * import { Schema } from "effect"
+ * import { Tensor } from "effect-kpu"
+ *
  * const Job = Schema.Struct({ name: Schema.String, input: Tensor.Schema })
- * it.prop("is its own inverse", [Tensor.Schema], ([tensor]) => …)
+ * const toJson = Schema.encodeSync(Schema.toCodecJson(Job))
+ *
+ * it.prop("a tensor equals itself", [Tensor.Schema], ([tensor]) => Tensor.equals(tensor, tensor))
  * ```
  */
 export const TensorSchema: Schema.declare<Tensor> = Schema.declare(isTensor, {
