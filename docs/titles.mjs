@@ -3,7 +3,8 @@ import { Converter } from "typedoc"
 
 export const load = (app) =>
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, document) => {
-    const [first] = document.content
-    const heading = /^# (.+)\n/.exec(first?.text ?? "")
-    if (heading !== null) document.name = heading[1]
+    // A heading with code in it comes in several parts.
+    const text = document.content.map((part) => part.text).join("")
+    const heading = /^# (.+)\n/.exec(text)
+    if (heading !== null) document.name = heading[1].replaceAll("`", "")
   })

@@ -34,8 +34,11 @@ const files = readdirSync(src, { recursive: true, encoding: "utf8" })
   .filter((path) => path.endsWith(".ts") && !path.includes("generated"))
   .map((path) => join(src, path))
 
+/** Imports in examples are not the module's. */
+const codeOf = (file: string): string => readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\//g, "")
+
 const importsOf = (file: string): ReadonlyArray<string> =>
-  [...readFileSync(file, "utf8").matchAll(/^(?:import|export)\b[^"']*?from "([^"]+)"|^import "([^"]+)"/gm)].map(
+  [...codeOf(file).matchAll(/^(?:import|export)\b[^"']*?from "([^"]+)"|^import "([^"]+)"/gm)].map(
     (match) => match[1] ?? match[2]!
   )
 

@@ -22,10 +22,19 @@ import { TensorDecodeError } from "../schema/KpuError.ts"
  *
  * @example
  * ```ts
- * const file = yield* Safetensors.fromSource({
- *   size,
- *   read: (offset, length) => getRange(url, `bytes=${offset}-${offset + length - 1}`)
- * })
+ * import { Effect } from "effect"
+ * import { Safetensors } from "effect-kpu"
+ *
+ * const openUrl = (url: string, size: number) =>
+ *   Safetensors.fromSource({
+ *     size,
+ *     read: (offset, length) =>
+ *       Effect.promise(async (signal) => {
+ *         const headers = { range: `bytes=${offset}-${offset + length - 1}` }
+ *         const response = await fetch(url, { headers, signal })
+ *         return new Uint8Array(await response.arrayBuffer())
+ *       })
+ *   })
  * ```
  */
 export interface ByteSource<E = PlatformError.PlatformError> {

@@ -65,7 +65,11 @@ class TensorImpl<D extends DType> implements Tensor<D> {
   }
 }
 
-/** Whether a value is a tensor. */
+/**
+ * Whether a value is a tensor.
+ *
+ * @example `Tensor.isTensor(Tensor.zeros([2, 3])) // true`
+ */
 export const isTensor = (value: unknown): value is Tensor =>
   typeof value === "object" && value !== null && TypeId in value
 
@@ -239,7 +243,11 @@ const dtypeOfArray: { readonly [name: string]: DType } = {
  */
 export const toTypedArray = <D extends DType>(tensor: Tensor<D>): TypedArrayOf<D> => typedArrayOf(tensor)
 
-/** The number of elements. */
+/**
+ * The number of elements.
+ *
+ * @example `Tensor.numel(Tensor.zeros([2, 3])) // 6`
+ */
 export const numel = (tensor: Tensor): number => tensor.data.byteLength / dtypeInfo(tensor.dtype).itemsize
 
 /**

@@ -27,7 +27,7 @@ import { type FileSystem, Effect, Layer, Redacted, Schedule, Stream } from "effe
 import { NodeServices } from "@effect/platform-node"
 import { it } from "@effect/vitest"
 import * as Kit from "effect-kpu"
-import { Compute, DType, Endpoint, GrpcChannel, KubeConfig, Kpu, LocalCluster, Namespace, Npy, Safetensors, Tensor, TorchFile } from "effect-kpu"
+import { ByteSource, Compute, DType, Endpoint, GrpcChannel, KubeConfig, Kpu, LocalCluster, Namespace, Npy, Safetensors, Tensor, TorchFile } from "effect-kpu"
 declare const compute: Compute.Handle, myModel: (tensor: Tensor) => Tensor
 declare const server: string, token: string, caData: string, fs: FileSystem.FileSystem, file: TorchFile.TorchFile
 declare const tensor: Tensor, tensors: ReadonlyArray<Tensor>, weight: Tensor, bias: Tensor, sent: Tensor, echoed: Tensor
