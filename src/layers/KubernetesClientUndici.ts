@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -43,6 +44,9 @@ const maxRetries = 4
 /** A server that asks for a longer wait is not waited for: the caller decides. */
 const maxRetryAfter = Duration.seconds(15)
 
+/** Up to so much of the wait that a server asks for comes on top of it. */
+const retryAfterJitter = 0.2
+
 const retryAfterOf = (error: ApiError): Duration.Duration => {
   if (error._tag !== "KubernetesError") return Duration.zero
   const { reason } = error
@@ -66,17 +70,21 @@ const retries = (request: KubernetesRequest) =>
     Schedule.while(({ input }) => isWorthRepeating(request, input)),
     Schedule.jittered,
     Schedule.upTo({ times: maxRetries }),
-    Schedule.modifyDelay(({ attempt, duration, input }) => {
-      const delay = Duration.max(duration, retryAfterOf(input))
-      return Effect.logWarning(
-        `${input.message}; trying again in ${Math.round(Duration.toMillis(delay))} ms (retry ${attempt} of ${maxRetries})`
-      ).pipe(
-        Effect.annotateLogs(attributesOf(request)),
-        Effect.andThen(countRetry(request.verb)),
-        Effect.andThen(Effect.annotateCurrentSpan("http.request.resend_count", attempt)),
-        Effect.as(delay)
-      )
-    })
+    Schedule.modifyDelay(({ attempt, duration, input }) =>
+      Effect.gen(function* () {
+        // all that were told to come back after a second would come back together
+        const asked = Duration.times(retryAfterOf(input), 1 + (yield* Random.next) * retryAfterJitter)
+        const delay = Duration.max(duration, asked)
+        yield* Effect.logWarning(
+          `${input.message}; trying again in ${Math.round(Duration.toMillis(delay))} ms (retry ${attempt} of ${maxRetries})`
+        ).pipe(
+          Effect.annotateLogs(attributesOf(request)),
+          Effect.andThen(countRetry(request.verb)),
+          Effect.andThen(Effect.annotateCurrentSpan("http.request.resend_count", attempt))
+        )
+        return delay
+      })
+    )
   )
 
 /** The attributes of a request, for spans and logs. */

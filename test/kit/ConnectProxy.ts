@@ -11,7 +11,11 @@ export interface ConnectProxy {
   readonly asked: ReadonlyArray<string>
 }
 
-export const make = (target: { readonly port: number }): Effect.Effect<ConnectProxy, never, Scope.Scope> =>
+export const make = (target: {
+  readonly port: number
+  /** The `Proxy-Authorization` that it wants; none when absent. */
+  readonly authorization?: string | undefined
+}): Effect.Effect<ConnectProxy, never, Scope.Scope> =>
   Effect.gen(function* () {
     const asked: Array<string> = []
     const sockets = new Set<Socket>()
@@ -20,6 +24,10 @@ export const make = (target: { readonly port: number }): Effect.Effect<ConnectPr
         const server = createServer((_, response) => response.writeHead(501).end())
         server.on("connect", (request, client: Socket, head: Buffer) => {
           asked.push(request.url ?? "")
+          if (target.authorization !== undefined && request.headers["proxy-authorization"] !== target.authorization) {
+            client.end("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+            return
+          }
           const upstream = connect(target.port, "127.0.0.1", () => {
             client.write("HTTP/1.1 200 Connection Established\r\n\r\n")
             upstream.write(head)

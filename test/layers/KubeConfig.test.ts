@@ -1,3 +1,4 @@
+import { createPrivateKey } from "node:crypto"
 import { delimiter } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -227,6 +228,11 @@ contexts: [{name: one, context: {cluster: one}}, {name: two, context: {cluster: 
     ["no YAML", "a: [", ["not YAML", "line 1"]],
     ["no mapping", "- 1", ["not a mapping"]],
     ["a field of the wrong type", kubeconfig("x", { user: "{token: 12345}" }), ["users[0].user.token", "wrong type"]],
+    [
+      "a user's name twice",
+      kubeconfig("x").replace("users:\n", "users:\n- {name: x, user: {token: '12345'}}\n"),
+      [`field users names "x" twice`]
+    ],
     ["no current context", kubeconfig("x", { current: false }), ["current-context is not set", "it has x"]],
     [
       "a context that is not there",
@@ -343,6 +349,24 @@ contexts: [{name: one, context: {cluster: one}}, {name: two, context: {cluster: 
       assert.include((yield* failed(at(user(early.cert, early.key)))).message, "not valid before")
       assert.include((yield* failed(at(user(good.cert, expired.key)))).message, "does not belong")
       assert.include((yield* failed(at(user(good.cert, "no key")))).message, "client-key-data: it is no private key")
+
+      const locked = createPrivateKey(good.key).export({
+        type: "pkcs8",
+        format: "pem",
+        cipher: "aes-256-cbc",
+        passphrase: "secret"
+      })
+      assert.include(
+        (yield* failed(at(user(good.cert, String(locked))))).message,
+        "client-key-data: it is no private key in PEM form that can be read without a password"
+      )
+      folder.write("good.pem", good.cert)
+      const keyFile = (key: string) => failed(at(`{client-certificate: good.pem, client-key: ${key}}`))
+      const missing = (yield* keyFile("gone.pem")).message
+      assert.include(missing, `users[x].user.client-key: ${folder.path}/gone.pem: no such file`)
+      assert.include((yield* keyFile(".")).message, "users[x].user.client-key: ")
+      assert.include((yield* keyFile(".")).message, "it is a directory")
+      assert.include((yield* keyFile("good.pem")).message, `${folder.path}/good.pem: it is no private key`)
     })
   )
 })

@@ -113,6 +113,46 @@ describe("what is tried again", () => {
     })
   )
 
+  it.live("after 429 at the date that a proxy names, by the proxy's own clock", () =>
+    Effect.gen(function* () {
+      const later = new Date(Date.now() + 3_600_000)
+      const fault = (seconds: number): Fault => ({
+        ...throttled,
+        headers: {
+          "content-type": "text/plain",
+          date: later.toUTCString(),
+          "retry-after": new Date(later.getTime() + seconds * 1000).toUTCString()
+        }
+      })
+      const proxy = yield* answering(fault(1), fault(-60), good)
+      yield* withClient(proxy.url, get)
+      const [first, second, third] = proxy.seen.map(({ at }) => at)
+      assert.isAtLeast(second! - first!, 990)
+      // a date that has passed asks for no wait of its own
+      assert.isBelow(third! - second!, 990)
+
+      const far = yield* answering(fault(60), good)
+      const reason = yield* reasonOf(withClient(far.url, get))
+      assert.strictEqual(reason._tag === "Throttled" && reason.retryAfterSeconds, 60)
+    })
+  )
+
+  it.live("not an apply at a version, whose second try would find its own first", () =>
+    Effect.gen(function* () {
+      const atVersion = Effect.gen(function* () {
+        return yield* (yield* ComputeApi).apply({ ...ref, spec: { image: "a" }, resourceVersion: "6" })
+      })
+      for (const fault of [unavailable, { _tag: "Reset" } as const, { _tag: "LoseAnswer" } as const]) {
+        const proxy = yield* answering(fault, good)
+        yield* reasonOf(withClient(proxy.url, atVersion))
+        assert.strictEqual(proxy.seen.length, 1)
+      }
+      const proxy = yield* answering(throttled, good)
+      yield* withClient(proxy.url, atVersion)
+      assert.strictEqual(proxy.seen.length, 2)
+    })
+  )
+
   it.live("not when the server asks for a wait that is too long to be made here", () =>
     Effect.gen(function* () {
       const proxy = yield* answering({ ...throttled, headers: { "retry-after": "60" } }, good)

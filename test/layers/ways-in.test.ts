@@ -8,11 +8,15 @@ import { assert, layer } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import { stringify } from "yaml"
+import * as Compute from "../../src/Compute.ts"
+import { Kpu } from "../../src/Kpu.ts"
 import { KubeConfig } from "../../src/KubeConfig.ts"
 import { ServiceAccountFolder } from "../../src/layers/internal/kubernetes/serviceAccount.ts"
 import type { KubeConfigOptions } from "../../src/layers/KubeConfigOptions.ts"
+import type { KubeConfigError } from "../../src/schema/KpuError.ts"
 import { KubernetesError, type KubernetesErrorReason } from "../../src/schema/KubernetesError.ts"
 import { ComputeApi } from "../../src/services/ComputeApi.ts"
 import type * as Service from "../../src/services/KubeConfig.ts"
@@ -88,6 +92,28 @@ const runs = (folder: Folder): ReadonlyArray<any> =>
     .split("\n")
     .map((line) => JSON.parse(line))
 
+/** Rights for the user bob, or for the group team. */
+const role = (server: KubeApiServer["Service"], kind: "users" | "groups", rules: ReadonlyArray<object>) =>
+  Effect.gen(function* () {
+    const rbac = "/apis/rbac.authorization.k8s.io/v1"
+    const subject = kind === "users" ? { kind: "User", name: "bob" } : { kind: "Group", name: "team" }
+    const apiGroup = "rbac.authorization.k8s.io"
+    for (const [path, body] of [
+      [`${rbac}/clusterroles`, { metadata: { name: `of-${kind}` }, rules }],
+      [
+        `${rbac}/clusterrolebindings`,
+        {
+          metadata: { name: `of-${kind}` },
+          roleRef: { apiGroup, kind: "ClusterRole", name: `of-${kind}` },
+          subjects: [{ apiGroup, ...subject }]
+        }
+      ]
+    ] as const) {
+      const { status } = yield* server.request("POST", path, { body })
+      assert.strictEqual(status, 201)
+    }
+  })
+
 describeWith(["kubernetes"], "the ways to a real API server", () => {
   layer(KubeApiServer.layerWith({ users: { bob: [] } }), { excludeTestServices: true, timeout: "2 minutes" })((it) => {
     const options = (server: KubeApiServer["Service"], more: Partial<KubeConfigOptions> = {}) =>
@@ -155,6 +181,27 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
       })
     )
 
+    it.effect("client certificate files that rotate: new ones count for the next request, on new connections", () =>
+      Effect.gen(function* () {
+        const server = yield* KubeApiServer
+        const folder = yield* temporaryFolder
+        const write = (commonName: string, organizations: ReadonlyArray<string>) => {
+          const { cert, key } = server.clientAuthority.issue({ commonName, organizations, usage: "client" })
+          folder.write("cert.pem", cert)
+          folder.write("key.pem", key)
+        }
+        write("eve", [])
+        const files = { certFile: `${folder.path}/cert.pem`, keyFile: `${folder.path}/key.pem` }
+        yield* Effect.gen(function* () {
+          const denied = yield* Effect.flip(list)
+          assert.include(denied.message, `User "eve" cannot list`)
+          write("ada", ["system:masters"])
+          yield* (yield* KubeConfig).invalidate
+          yield* Effect.all([list, list, list], { concurrency: "unbounded" })
+        }).pipe(Effect.provide(kubernetes(options(server, { token: undefined, ...files }))))
+      })
+    )
+
     it.effect("a service account, whose token rotates", () =>
       Effect.gen(function* () {
         const server = yield* KubeApiServer
@@ -166,8 +213,11 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
           env: { KUBERNETES_SERVICE_HOST: "127.0.0.1", KUBERNETES_SERVICE_PORT: String(server.port) },
           serviceAccount: folder.path
         }
-        assert.strictEqual((yield* refusal(KubeConfig.layerInCluster, machine))._tag, "Unauthorized")
-        folder.write("token", `${server.token}\n`)
+        yield* Effect.gen(function* () {
+          assert.propertyVal(yield* Effect.flip(list), "_tag", "KubernetesError")
+          folder.write("token", `${server.token}\n`)
+          yield* list
+        }).pipe(Effect.provide(kubernetes(on(machine, KubeConfig.layerInCluster))))
         yield* leads(KubeConfig.layerInCluster, machine)
         yield* leads(KubeConfig.layer, machine)
       })
@@ -309,6 +359,28 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
       })
     )
 
+    it.effect("a proxy that wants a name and a password, and one that does not let through", () =>
+      Effect.gen(function* () {
+        const server = yield* KubeApiServer
+        const proxy = yield* ConnectProxy.make({ port: server.port, authorization: `Basic ${base64("ada:s3cret")}` })
+        const url = "https://kubernetes.default.svc:6443"
+        const { host } = new URL(proxy.url)
+        yield* leads(options(server, { server: url }), { env: { HTTPS_PROXY: `http://ada:s3cret@${host}` } })
+        const refused = yield* refusal(options(server, { server: url }), { env: { HTTPS_PROXY: proxy.url } })
+        assert.strictEqual(refused._tag, "Transport")
+        assert.include(refused.message, "the proxy did not connect")
+        assert.include(refused.message, "407")
+        const wrong = yield* refusal(options(server, { server: url, proxyUrl: `http://ada:wrong-s3cret@${host}` }))
+        assert.notInclude(wrong.message, "s3cret")
+        // NO_PROXY by suffix and by network: the request goes past the proxy
+        const before = proxy.asked.length
+        const direct = { HTTPS_PROXY: proxy.url, NO_PROXY: ".default.svc,10.0.0.0/8" }
+        const unresolved = yield* refusal(options(server, { server: url }), { env: direct })
+        assert.include(unresolved.message, "cannot be resolved")
+        assert.strictEqual(proxy.asked.length, before)
+      })
+    )
+
     it.effect("a user who may not: the error names verb, resource and user, and nothing is tried again", () =>
       Effect.gen(function* () {
         const server = yield* KubeApiServer
@@ -318,27 +390,6 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
         assert.include(reason.message, "docs/kubernetes.md")
       })
     )
-
-    const role = (server: KubeApiServer["Service"], kind: "users" | "groups", rules: ReadonlyArray<object>) =>
-      Effect.gen(function* () {
-        const rbac = "/apis/rbac.authorization.k8s.io/v1"
-        const subject = kind === "users" ? { kind: "User", name: "bob" } : { kind: "Group", name: "team" }
-        const apiGroup = "rbac.authorization.k8s.io"
-        for (const [path, body] of [
-          [`${rbac}/clusterroles`, { metadata: { name: `of-${kind}` }, rules }],
-          [
-            `${rbac}/clusterrolebindings`,
-            {
-              metadata: { name: `of-${kind}` },
-              roleRef: { apiGroup, kind: "ClusterRole", name: `of-${kind}` },
-              subjects: [{ apiGroup, ...subject }]
-            }
-          ]
-        ] as const) {
-          const { status } = yield* server.request("POST", path, { body })
-          assert.strictEqual(status, 201)
-        }
-      })
 
     it.effect(
       "another user, where the cluster allows to act as one: with uid, groups and extras as kubectl sends them",
@@ -428,6 +479,86 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
       })
     )
   })
+})
+
+describeWith(["kubernetes"], "the namespace of the first Compute", () => {
+  layer(KubeApiServer.layer, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
+    it.effect("is the explicit one, else the context's, else the service account's, else default", () =>
+      Effect.gen(function* () {
+        const server = yield* KubeApiServer
+        const folder = yield* temporaryFolder
+        const [explicit, ofContext, mounted] = [
+          yield* server.namespace,
+          yield* server.namespace,
+          yield* server.namespace
+        ]
+        folder.write("sa/namespace", mounted)
+        const serviceAccount = `${folder.path}/sa`
+        const file = (namespace?: string) =>
+          KubeConfig.layerFile(server.writeKubeconfig(`of-${namespace}`, { namespace }))
+        const of = (
+          settings: { readonly config: Layer.Layer<Service.KubeConfig, KubeConfigError>; readonly namespace?: string },
+          machine: Machine
+        ) =>
+          Compute.apply({ name: "first", image: "example/a" }).pipe(
+            Effect.map(({ namespace }) => namespace),
+            Effect.scoped,
+            Effect.provide(on(machine, Kpu.layerWith(settings)))
+          )
+        assert.strictEqual(yield* of({ config: file(ofContext), namespace: explicit }, { serviceAccount }), explicit)
+        assert.strictEqual(yield* of({ config: file(ofContext) }, { serviceAccount }), ofContext)
+        assert.strictEqual(yield* of({ config: file() }, { serviceAccount }), mounted)
+        assert.strictEqual(yield* of({ config: file() }, {}), "default")
+        for (const namespace of [explicit, ofContext, mounted, "default"]) {
+          const { status } = yield* server.request(
+            "GET",
+            `/apis/compute.kpu.dev/v1alpha1/namespaces/${namespace}/computes/first`
+          )
+          assert.strictEqual(status, 200, namespace)
+        }
+      })
+    )
+  })
+})
+
+describeWith(["kubernetes"], "an API server that takes one change at a time", () => {
+  const flags = ["--enable-priority-and-fairness=false", "--max-mutating-requests-inflight=1"]
+  layer(KubeApiServer.layerWith({ flags, users: { bob: [] } }), { excludeTestServices: true, timeout: "2 minutes" })(
+    (it) => {
+      it.effect("answers 429 to the others, who come back as late as it asks for, and are all served", () =>
+        Effect.gen(function* () {
+          const server = yield* KubeApiServer
+          const namespace = yield* server.namespace
+          const warnings: Array<string> = []
+          const logger = Logger.make<unknown, void>(({ message }) => {
+            warnings.push(String(message))
+          })
+          // group system:masters is never asked to wait
+          yield* role(server, "users", [{ verbs: ["*"], apiGroups: ["compute.kpu.dev"], resources: ["computes"] }])
+          const token = server.users["bob"]!.token
+          const config = KubeConfig.layerOptions({ server: server.url, caData: server.caData, token })
+          yield* Effect.gen(function* () {
+            const api = yield* ComputeApi
+            yield* api.list({ namespace }).pipe(Effect.retry({ times: 100, schedule: soon }))
+            yield* Effect.forEach(
+              Array.from({ length: 12 }, (_, i) => `c-${i}`),
+              (name) => api.apply({ namespace, name, spec: { image: "example/a" } }),
+              { concurrency: "unbounded" }
+            )
+            assert.strictEqual((yield* api.list({ namespace })).items.length, 12)
+          }).pipe(Effect.provide(kubernetes(config)), Effect.provide(Logger.layer([logger])))
+          const throttled = warnings.filter((line) =>
+            line.includes("the API server is asked too much, again after 1 s")
+          )
+          assert.isAbove(throttled.length, 0)
+          for (const line of throttled) {
+            const [, millis] = /trying again in (\d+) ms/.exec(line) ?? []
+            assert.isAtLeast(Number(millis), 1000)
+          }
+        })
+      )
+    }
+  )
 })
 
 describeWith(["kubernetes"], "an API server without the Compute resource", () => {

@@ -1,19 +1,18 @@
 /**
- * Credentials from a legacy auth provider (`users[].user.auth-provider`: `oidc`, and the `azure` and `gcp` of older
- * kubeconfigs), through `@kubernetes/client-node`.
+ * Credentials from the auth providers of older kubeconfigs (`users[].user.auth-provider`: `azure` and `gcp`), through
+ * `@kubernetes/client-node`. OpenID Connect is in `oidc.ts`: the package's own renewal takes a lifetime for a point in
+ * time, and sends no client secret.
  *
  * **Gotchas**
  *
- * The package costs about half a second and 85 MB to load: it is imported only here, when such a user is really used. It
- * renews an OIDC token from its refresh token but does not write the new one into the kubeconfig, as kubectl would; an
- * identity provider that rotates refresh tokens therefore wants an exec plugin (`kubelogin`) instead.
+ * The package costs about half a second and 85 MB to load: it is imported only here, when such a user is really used.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { bearer, type CredentialSource, cached, filePeriod, invalidCredential } from "./credentials.ts"
 
-const supported = ["oidc", "azure", "gcp"]
+const supported = ["azure", "gcp"]
 
 export const authProvider = (options: {
   readonly name: string
@@ -42,7 +41,7 @@ export const authProvider = (options: {
       if (!supported.includes(name)) {
         return yield* invalidCredential(
           field,
-          `the auth provider "${name}" is not supported (${supported.join(", ")} are); use an exec plugin`
+          `the auth provider "${name}" is not supported (oidc, ${supported.join(", ")} are); use an exec plugin`
         )
       }
       const config = yield* load

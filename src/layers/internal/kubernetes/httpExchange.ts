@@ -22,6 +22,8 @@ export interface HttpAnswer {
   readonly status: number
   readonly contentType: string
   readonly retryAfter: string | undefined
+  /** The sender's clock. */
+  readonly date: string | undefined
   readonly text: string
 }
 
@@ -45,6 +47,7 @@ const answer = (status: number, headers: Headers, text: string): HttpAnswer => (
   status,
   contentType: header(headers, "content-type") ?? "",
   retryAfter: header(headers, "retry-after"),
+  date: header(headers, "date"),
   text
 })
 

@@ -3,7 +3,8 @@
  *
  * **Details**
  *
- * The first file that names a cluster, user or context wins the whole entry, and the first `current-context` wins.
+ * The first file that names a cluster, user or context wins the whole entry, and the first `current-context` wins; a
+ * name that stands twice in one file is refused.
  * Paths inside a file are relative to that file's folder, so every entry remembers its file.
  *
  * **Gotchas**
@@ -141,20 +142,30 @@ export const parse = Effect.fnUntraced(function* (file: string, source: string) 
       )
     })
   )
-  const locate = <A>(entries: ReadonlyArray<readonly [string, A]>): Map<string, Located<A>> => {
+  const locate = <A>(field: string, entries: ReadonlyArray<readonly [string, A]>) => {
     const map = new Map<string, Located<A>>()
     for (const [name, value] of entries) {
-      if (!map.has(name)) map.set(name, { file, value })
+      if (map.has(name)) return Effect.fail(broken(file, `field ${field} names ${JSON.stringify(name)} twice`))
+      map.set(name, { file, value })
     }
-    return map
+    return Effect.succeed(map)
   }
   const currentContext = document["current-context"]
   const result: KubeConfigDocument = {
     files: [file],
     currentContext: currentContext ? { file, value: currentContext } : undefined,
-    clusters: locate((document.clusters ?? []).map((entry) => [entry.name, entry.cluster ?? {}] as const)),
-    users: locate((document.users ?? []).map((entry) => [entry.name, entry.user ?? {}] as const)),
-    contexts: locate((document.contexts ?? []).map((entry) => [entry.name, entry.context ?? {}] as const))
+    clusters: yield* locate(
+      "clusters",
+      (document.clusters ?? []).map((entry) => [entry.name, entry.cluster ?? {}] as const)
+    ),
+    users: yield* locate(
+      "users",
+      (document.users ?? []).map((entry) => [entry.name, entry.user ?? {}] as const)
+    ),
+    contexts: yield* locate(
+      "contexts",
+      (document.contexts ?? []).map((entry) => [entry.name, entry.context ?? {}] as const)
+    )
   }
   return result
 })

@@ -26,6 +26,7 @@ import {
 import { execPlugin } from "./execPlugin.ts"
 import { fitsHeader } from "./impersonation.ts"
 import type { Cluster, Exec, User } from "./kubeConfigDocument.ts"
+import { oidc } from "./oidc.ts"
 import { environmentProxy } from "./proxy.ts"
 
 export interface Entry {
@@ -142,6 +143,13 @@ const authorizationSource = Effect.fnUntraced(function* (entry: Entry, server: s
   if (user.tokenFile) return tokenFile(resolvePath(userFolder, user.tokenFile), userField("tokenFile"))
   if (user.token) return fixed({ authorization: yield* bearer(user.token, userField("token")) })
   const provider = user["auth-provider"]
+  if (provider?.name === "oidc") {
+    return oidc({
+      config: provider.config ?? {},
+      resolvePath: (path) => resolvePath(userFolder, path),
+      field: userField("auth-provider")
+    })
+  }
   if (provider) {
     return authProvider({ name: provider.name, config: provider.config ?? {}, field: userField("auth-provider") })
   }

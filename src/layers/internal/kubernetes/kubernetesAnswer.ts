@@ -95,8 +95,16 @@ const crdNotInstalled = (): KubernetesErrorReason =>
     message: `this cluster does not know the resource ${plural} of ${apiVersion}: install the KPU operator with its CustomResourceDefinition (see it with: kubectl get crd ${plural}.${apiVersion.split("/")[0]})`
   })
 
-const retryAfterOf = (status: Status | undefined, header: string | undefined): number | undefined => {
-  const value = header !== undefined && /^\d+$/.test(header) ? Number(header) : status?.details?.retryAfterSeconds
+/** `Retry-After` is seconds, or a date (RFC 9110, 10.2.3); proxies send dates. By the sender's clock where it tells it. */
+const retryAfterOf = (status: Status | undefined, answer: HttpAnswer | undefined): number | undefined => {
+  const header = answer?.retryAfter
+  if (header !== undefined && /^\d+$/.test(header)) return Number(header)
+  if (header !== undefined) {
+    const sent = Date.parse(answer?.date ?? "")
+    const seconds = Math.ceil((Date.parse(header) - (Number.isNaN(sent) ? Date.now() : sent)) / 1000)
+    if (!Number.isNaN(seconds)) return Math.max(0, seconds)
+  }
+  const value = status?.details?.retryAfterSeconds
   return value !== undefined && Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
@@ -110,10 +118,10 @@ const reasonOf = (
   asked: Asked,
   code: number,
   status: Status,
-  retryAfter: string | undefined
+  answer: HttpAnswer | undefined
 ): KubernetesErrorReason => {
   const message = status.message ?? status.reason ?? `status ${code}`
-  const retryAfterSeconds = retryAfterOf(status, retryAfter)
+  const retryAfterSeconds = retryAfterOf(status, answer)
   const [, field, problem] = (code === 500 && schemaViolation.exec(message)) || []
   if (field !== undefined && problem !== undefined) {
     const cause = { field: field.slice(1), reason: "FieldValueTypeInvalid", message: problem }
@@ -180,9 +188,9 @@ const parseStatus = (text: string): Status | undefined => {
 
 /** An answer whose status is no success. */
 export const fromAnswer = (asked: Asked, answer: HttpAnswer): KubernetesError => {
-  const { contentType, retryAfter, status: code, text } = answer
+  const { contentType, status: code, text } = answer
   const status = parseStatus(text)
-  if (status !== undefined) return make(asked, reasonOf(asked, code, status, retryAfter))
+  if (status !== undefined) return make(asked, reasonOf(asked, code, status, answer))
   if (contentType.includes("html")) return badResponse(asked, code, text, "an HTML page")
   // the API server's own filters answer some statuses in plain text, before a Status can be made
   const plain = (): Status => ({ kind: "Status", message: firstBytes(text) || `status ${code}` })
@@ -192,7 +200,7 @@ export const fromAnswer = (asked: Asked, answer: HttpAnswer): KubernetesError =>
       : badResponse(asked, code, text, "no Status object")
   }
   return code === 401 || code === 403 || code === 429 || code >= 500
-    ? make(asked, reasonOf(asked, code, plain(), retryAfter))
+    ? make(asked, reasonOf(asked, code, plain(), answer))
     : badResponse(asked, code, text, "no Status object")
 }
 

@@ -1,11 +1,17 @@
 /** Credential plugins that fail, each a real program. */
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/testing/TestClock"
 import { authProvider } from "../../../../src/layers/internal/kubernetes/authProvider.ts"
 import { execPlugin } from "../../../../src/layers/internal/kubernetes/execPlugin.ts"
 import type { Exec } from "../../../../src/layers/internal/kubernetes/kubeConfigDocument.ts"
+import { terminal } from "../../../cli/kit/command.ts"
 import { makeAuthority } from "../../../kit/certificates.ts"
+import { temporaryFolder } from "../../../kit/folder.ts"
 
 const v1 = "client.authentication.k8s.io/v1"
 const cluster = { server: "https://kubernetes.example" }
@@ -21,6 +27,15 @@ const plugin = (code: string, more: Partial<Exec> = {}) =>
 
 const answer = (status: unknown, apiVersion = v1) =>
   `process.stdout.write(${JSON.stringify(JSON.stringify({ kind: "ExecCredential", apiVersion, status }))})`
+
+const isRunning = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
 
 const failure = (code: string, more?: Partial<Exec>) =>
   Effect.map(Effect.flip(plugin(code, more).credentials), (error) => {
@@ -97,6 +112,36 @@ describe("a credential plugin", () => {
     })
   )
 
+  it.effect("that hangs is given up after two minutes, and ended", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = `${folder.path}/pid`
+      const code = `require("node:fs").writeFileSync(${JSON.stringify(file)}, String(process.pid)); setInterval(() => {}, 1000)`
+      const fiber = yield* Effect.forkChild(failure(code))
+      const started = Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
+      while (!existsSync(file) || readFileSync(file, "utf8") === "") yield* started
+      const pid = Number(readFileSync(file, "utf8"))
+      yield* TestClock.adjust("119 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* Fiber.join(fiber), "gave no answer within 120 s")
+      while (isRunning(pid)) yield* started
+    })
+  )
+
+  it.live("is told that it may ask a person, and gets the terminal, where there is one", () =>
+    Effect.gen(function* () {
+      const code = `const { spec } = JSON.parse(process.env.KUBERNETES_EXEC_INFO)
+        const token = spec.interactive + "-" + (process.stdin.isTTY === true)
+        process.stdout.write(JSON.stringify({ kind: "ExecCredential", apiVersion: "${v1}", status: { token } }))`
+      const program = join(import.meta.dirname, "execPluginInTerminal.ts")
+      const { shown } = yield* terminal([process.execPath, program, code], { columns: 200 })
+      const output = yield* shown(/Never Bearer false-false/)
+      assert.include(output, "IfAvailable Bearer true-true")
+      assert.include(output, "Always Bearer true-true")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("gives a certificate that is checked like any other", () =>
     Effect.gen(function* () {
       const { cert, key } = makeAuthority("a").issue({ commonName: "ada", usage: "client" })
@@ -110,37 +155,6 @@ describe("a credential plugin", () => {
 })
 
 describe("a legacy auth provider", () => {
-  const jwt = (exp: number) =>
-    [{ alg: "none" }, { exp }, {}].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")
-  const inAnHour = () => Math.floor(Date.now() / 1000) + 3600
-  const anHourAgo = () => Math.floor(Date.now() / 1000) - 3600
-
-  it.live("oidc: gives the id token while it is valid", () =>
-    Effect.gen(function* () {
-      const token = jwt(inAnHour())
-      const { authorization } = yield* authProvider({ name: "oidc", config: { "id-token": token }, field: "f" })
-        .credentials
-      assert.strictEqual(authorization && Redacted.value(authorization), `Bearer ${token}`)
-    })
-  )
-
-  it.live("oidc: says to log in again when it has expired and cannot be renewed", () =>
-    Effect.gen(function* () {
-      const config = { "id-token": jwt(anHourAgo()) }
-      const error = yield* Effect.flip(authProvider({ name: "oidc", config, field: "f" }).credentials)
-      assert.include(error.message, "log in again")
-      const unreachable = {
-        ...config,
-        "client-id": "c",
-        "refresh-token": "s3cret",
-        "idp-issuer-url": "https://127.0.0.1:1"
-      }
-      const other = yield* Effect.flip(authProvider({ name: "oidc", config: unreachable, field: "f" }).credentials)
-      assert.include(other.message, "could not give a token")
-      assert.notInclude(other.message, "s3cret")
-    })
-  )
-
   it.live("another one is refused by name", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(authProvider({ name: "openstack", config: {}, field: "f" }).credentials)
