@@ -8,6 +8,7 @@ import * as Stream from "effect/Stream"
 import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
 import type { Tensor } from "../../src/schema/Tensor.ts"
 import { TensorClient } from "../../src/services/TensorClient.ts"
+import { peakMemory } from "../../test/kit/peakMemory.ts"
 import { makeTensor } from "../clients/payload.ts"
 import { type Transport, transports } from "../clients/transports.ts"
 
@@ -43,9 +44,7 @@ const program = Effect.gen(function* () {
   sample()
   clearInterval(timer)
   const seconds = (performance.now() - begun) / 1000
-  console.log(
-    JSON.stringify({ seconds, received, startBytes, peakBytes: process.resourceUsage().maxRSS * 1024, curve })
-  )
+  console.log(JSON.stringify({ seconds, received, startBytes, peakBytes: peakMemory(), curve }))
 }).pipe(Effect.scoped, Effect.provide(Layer.provide(TensorClientGrpc.layer, transports[transport as Transport])))
 
 await Effect.runPromise(program)

@@ -83,7 +83,9 @@ export const materialize = (
   }
   stored.work.bytes += extent.byteLength
   stored.work.allocated += extent.byteLength
-  const data = extent.contiguous ? bytes.slice() : gather(bytes, ref.shape, ref.strides, itemsize)
+  const data = allocate(extent.byteLength, where)
+  if (extent.contiguous) data.set(bytes)
+  else gather(bytes, data, ref.shape, ref.strides, itemsize)
   if (swap) swapBytes(data, unit)
   const negateReal = ref.neg
   // Negating a conjugated number negates the real part and, twice, the imaginary one.
@@ -95,6 +97,14 @@ export const materialize = (
     }
   }
   return make({ dtype: ref.dtype, shape: ref.shape, data })
+}
+
+const allocate = (size: number, where: string): Uint8Array => {
+  try {
+    return new Uint8Array(size)
+  } catch {
+    return refuse(where, `is ${size} bytes when its strides are resolved, more than this process can allocate`)
+  }
 }
 
 const swapBytes = (data: Uint8Array, unit: number): void => {
@@ -109,10 +119,11 @@ type Words = Uint8Array | Uint16Array | Uint32Array
 /** Copies strided elements, in row-major order. */
 const gather = (
   bytes: Uint8Array,
+  out: Uint8Array,
   shape: ReadonlyArray<number>,
   strides: ReadonlyArray<number>,
   itemsize: number
-): Uint8Array => {
+): void => {
   // Dimensions of one element do not count, and neighbours that step evenly are one.
   const sizes: Array<number> = []
   const steps: Array<number> = []
@@ -129,8 +140,6 @@ const gather = (
       steps.push(stride)
     }
   }
-  const total = shape.reduce((product, size) => product * size, 1)
-  const out = new Uint8Array(total * itemsize)
   let inner = sizes.pop() ?? 1
   let step = steps.pop() ?? 1
   // A last dimension that is dense is copied as one element of many words.
@@ -161,7 +170,6 @@ const gather = (
     step * scale,
     run * scale
   )
-  return out
 }
 
 const gatherBytes = (
@@ -173,7 +181,7 @@ const gatherBytes = (
   step: number,
   run: number,
   itemsize: number
-): Uint8Array => {
+): void =>
   copy(
     bytes,
     out,
@@ -183,8 +191,6 @@ const gatherBytes = (
     step * itemsize,
     run * itemsize
   )
-  return out
-}
 
 /** Transposed elements are copied in squares of this side, whose cache lines are used before they are lost: twice as fast. */
 const tile = 16

@@ -11,6 +11,7 @@ import { GrpcChannel } from "../../src/GrpcChannel.ts"
 import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
 import { TensorClient } from "../../src/services/TensorClient.ts"
 import { Tensor } from "../../src/Tensor.ts"
+import { peakMemory } from "../kit/peakMemory.ts"
 
 const [transport, port, direction, count] = process.argv.slice(2)
 const elements = Number(count)
@@ -47,7 +48,7 @@ const program = Effect.gen(function* () {
     received = yield* Stream.runCollect(connection.streamTensors([tensor]))
   }
   const seconds = (performance.now() - begun) / 1000
-  const peak = process.resourceUsage().maxRSS * 1024
+  const peak = peakMemory()
   console.log(
     JSON.stringify({
       sent: tensor === undefined ? undefined : sha256(tensor),

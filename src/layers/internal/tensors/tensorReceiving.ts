@@ -132,7 +132,6 @@ export class Receiving<E, A> {
       const payload = this.queue[this.head]!
       const { byteLength } = payload.bytes
       if (messages.length > 0 && bytes + byteLength > batchBytes) break
-      bytes += byteLength
       this.queue[this.head++] = undefined!
       this.queuedBytes -= byteLength + entryBytes
       try {
@@ -140,6 +139,8 @@ export class Receiving<E, A> {
           verifyCrc: this.options.verifyCrc,
           maxTensorBytes: this.options.maxTensorBytes
         })
+        // A few bytes can be a large tensor when its strides are resolved.
+        bytes += Math.max(byteLength, tensor.data.byteLength)
         const message = { id: payload.tensorId, tensor, metadata: payload.metadata }
         messages.push(this.finishing.make(message, payload))
       } catch (error) {
