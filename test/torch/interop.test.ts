@@ -12,6 +12,7 @@ import { TensorSchema } from "../../src/schema/TensorSchema.ts"
 import * as TorchFile from "../../src/TorchFile.ts"
 import { decodeTensor } from "../../src/torch/Decoder.ts"
 import { encodeWhole } from "../../src/torch/Encoder.ts"
+import { pickle, tensorPickle, tensorRecords, wholePickle, zip } from "../kit/Archive.ts"
 import { describeWith } from "../kit/peers.ts"
 import { isNewer, losesZeroSigns, matrix } from "../kit/TensorMatrix.ts"
 import { type Elements, TorchTool } from "../kit/TorchTool.ts"
@@ -132,6 +133,52 @@ for (const { cases, peer, title, tool } of versions) {
             const parts = dtypeInfo(dtype).kind === "complex" ? [...numbers].flatMap((number) => [number, 0]) : numbers
             assert.isTrue(equals(fromNumbers(parts, { dtype, shape: [100] }), expected(answer)), dtype)
           }
+        })
+      )
+
+      it.effect("of big-endian machines are read as torch.load reads them, and where it does not swap, swapped", () =>
+        Effect.gen(function* () {
+          const torch = yield* TorchTool
+          // 1.13 knows no byte order but its own.
+          if (!torch.version.startsWith("2.9")) return
+          const storage = Uint8Array.from({ length: 96 }, (_, index) => Math.imul(index + 1, 2654435761) >>> 24)
+          const lazily = (key: string) =>
+            Buffer.concat([pickle.emptyDict, pickle.text(key), pickle.true, pickle.setItem])
+          const files = dtypes.flatMap((dtype) => {
+            const { itemsize, kind, storage: typed, unit } = dtypeInfo(dtype)
+            const numel = 96 / itemsize
+            const columns = numel / 3
+            const views = [
+              { shape: [3, columns], strides: [columns, 1] },
+              { shape: [columns, 3], strides: [1, columns] },
+              { offset: 1, shape: [2, columns - 1], strides: [columns, 1] },
+              ...(kind === "complex" && dtype !== "complex32"
+                ? [{ shape: [numel], strides: [1], metadata: lazily("conj") }]
+                : [])
+            ]
+            // Any bits: but a bool is 0 or 1.
+            const data = dtype === "bool" ? storage.map((byte) => byte & 1) : storage
+            return views.map((view, index) => {
+              const whole = typed === undefined ? { numel: 96, dtype } : { numel, storage: typed }
+              const file = join(torch.folder, `big-${dtype}-${index}.pt`)
+              const records = tensorRecords(wholePickle(tensorPickle({ ...whole, ...view })), data)
+              writeFileSync(file, zip([...records, { name: "archive/byteorder", data: Buffer.from("big") }]))
+              // PyTorch 2.9 does not know what untyped bytes are, and leaves them as they lie.
+              return { file, unit: typed === undefined ? unit : 1 }
+            })
+          })
+          for (const [index, answer] of (yield* torch.dump(files.map(({ file }) => file))).entries()) {
+            const { file, unit } = files[index]!
+            if ("error" in answer) return assert.fail(`${file}: ${answer.error}`)
+            const theirs = expected(answer.tensors[0]!)
+            const bytes = Buffer.from(theirs.data)
+            if (unit === 2) bytes.swap16()
+            else if (unit === 4) bytes.swap32()
+            else if (unit === 8) bytes.swap64()
+            const tensor = decodeTensor(new Uint8Array(readFileSync(file)))
+            assert.isTrue(equals(tensor, make({ ...theirs, data: new Uint8Array(bytes) })), file)
+          }
+          assert.strictEqual(files.length, 3 * dtypes.length + 2)
         })
       )
 

@@ -1,15 +1,18 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs"
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { toNestedArray } from "../../src/schema/TensorElements.ts"
 import * as TorchFile from "../../src/TorchFile.ts"
 import { ByteWriter } from "../../src/torch/ByteWriter.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { archiveSize, ZipWriter } from "../../src/torch/ZipWriter.ts"
 import { pickle, tensorPickle, wholePickle } from "../kit/Archive.ts"
+import { describeWith } from "../kit/peers.ts"
+import { TorchTool } from "../kit/TorchTool.ts"
 
 const gibibyte = 2 ** 30
 
@@ -89,6 +92,38 @@ describe("files beyond 4 GiB", () => {
         // Its header is beyond 4 GiB.
         assert.deepStrictEqual(toNestedArray(yield* file.read("after")), [1.5, 2.5])
         assert.isBelow(process.memoryUsage().arrayBuffers - before, 16 * 2 ** 20)
+      })
+    )
+  })
+})
+
+describeWith(["pytorch"], "files beyond 4 GiB and PyTorch", () => {
+  layer(Layer.merge(NodeServices.layer, TorchTool.layer), { excludeTestServices: true, timeout: "2 minutes" })((it) => {
+    it.effect("are mapped by torch.load as this package writes them", () =>
+      Effect.gen(function* () {
+        const torch = yield* TorchTool
+        const path = join(torch.folder, "large.pt")
+        const size = 5 * gibibyte
+        holeFile(path, size, [
+          [size - 3, 7],
+          [3 * gibibyte + 1, 9]
+        ])
+        const [answer] = yield* torch.dump([path], { mmap: true })
+        if (answer === undefined || "error" in answer) return assert.fail(answer?.error)
+        const ours = yield* TorchFile.open(path)
+        assert.deepStrictEqual(
+          answer.tensors.map(({ name }) => name),
+          ["end", "middle", "after"]
+        )
+        assert.deepStrictEqual(
+          answer.tensors.map(({ storage }) => storage),
+          [size, size, 8]
+        )
+        for (const theirs of answer.tensors) {
+          const tensor = yield* ours.read(theirs.name)
+          assert.strictEqual(tensor.dtype, theirs.dtype)
+          assert.isTrue(readFileSync(theirs.bytes).equals(tensor.data), theirs.name)
+        }
       })
     )
   })
