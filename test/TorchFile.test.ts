@@ -1,15 +1,18 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { Tensor, TorchFile } from "../src/index.ts"
+import { Safetensors, Tensor, TorchFile } from "../src/index.ts"
 import { InvalidInput, TensorDecodeError } from "../src/schema/KpuError.ts"
+import { pickle, tensorPickle, tensorRecords, wholePickle, zip } from "./kit/Archive.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-kpu-file-"))),
@@ -95,6 +98,34 @@ describe("TorchFile", () => {
       })
     )
 
+    it.effect("reads a view without the rest of its storage", () =>
+      Effect.gen(function* () {
+        const path = join(yield* folder, "view.pt")
+        const storage = new Uint8Array(16 * 2 ** 20).map((_, index) => index % 251)
+        const pickled = wholePickle(
+          pickle.emptyDict,
+          pickle.text("row"),
+          tensorPickle({ storage: "ByteStorage", numel: storage.length, offset: 5_000_000, shape: [3], strides: [1] }),
+          pickle.setItem,
+          pickle.text("steps"),
+          tensorPickle({ storage: "ByteStorage", numel: storage.length, offset: 9, shape: [3], strides: [1000] }),
+          pickle.setItem
+        )
+        writeFileSync(path, zip(tensorRecords(pickled, storage)))
+        counted.bytes = 0
+        const file = yield* TorchFile.open(path)
+        assert.deepStrictEqual(
+          [...(yield* file.read("row")).data],
+          [5_000_000, 5_000_001, 5_000_002].map((at) => at % 251)
+        )
+        assert.deepStrictEqual(
+          [...(yield* file.read("steps")).data],
+          [9, 1009, 2009].map((at) => at % 251)
+        )
+        assert.isBelow(counted.bytes, 100_000)
+      })
+    )
+
     it.effect("stores tensors over the same memory once", () =>
       Effect.gen(function* () {
         const once = yield* TorchFile.toBytes({ a: weight })
@@ -129,6 +160,66 @@ describe("TorchFile", () => {
         assert.instanceOf(yield* Effect.flip(TorchFile.writeStream(path, twice)), InvalidInput)
         assert.deepStrictEqual(readdirSync(at), ["a.pt"])
         assert.isTrue(readFileSync(path).equals(before))
+      })
+    )
+
+    it.effect("leaves the old file, and nothing else, when writing is interrupted", () =>
+      Effect.gen(function* () {
+        const at = yield* folder
+        const path = join(at, "a.pt")
+        yield* TorchFile.write(path, { weight })
+        yield* Safetensors.write(join(at, "a.safetensors"), { weight })
+        const before = readFileSync(path)
+        const begun = yield* Deferred.make<void>()
+        const endless = Stream.concat(
+          Stream.make(["bias", bias] as const),
+          Stream.fromEffect(Effect.andThen(Deferred.succeed(begun, undefined), Effect.never))
+        )
+        const fiber = yield* Effect.forkChild(TorchFile.writeStream(path, endless))
+        yield* Deferred.await(begun)
+        assert.lengthOf(readdirSync(at), 3)
+        yield* Fiber.interrupt(fiber)
+        // As soon as they have begun.
+        for (const write of [
+          TorchFile.write(path, { bias }),
+          TorchFile.writeStream(path, Stream.make(["bias", bias] as const)),
+          Safetensors.write(join(at, "a.safetensors"), { bias })
+        ]) {
+          yield* Fiber.interrupt(yield* Effect.forkChild(write, { startImmediately: true }))
+        }
+        assert.deepStrictEqual(readdirSync(at).sort(), ["a.pt", "a.safetensors"])
+        assert.isTrue(readFileSync(path).equals(before))
+        assert.isTrue(Tensor.equals(yield* (yield* Safetensors.open(join(at, "a.safetensors"))).read("weight"), weight))
+        // A place that cannot be written to is a PlatformError.
+        const nowhere = yield* Effect.flip(TorchFile.write(join(at, "no", "b.pt"), { bias }))
+        assert.strictEqual(nowhere._tag, "PlatformError")
+      })
+    )
+
+    it.effect("reads of a file that is cut while it is open: an error that says so", () =>
+      Effect.gen(function* () {
+        const path = join(yield* folder, "cut.pt")
+        yield* TorchFile.write(path, { bias, weight })
+        const file = yield* TorchFile.open(path)
+        truncateSync(path, 2000)
+        const error = yield* Effect.flip(file.read("weight"))
+        assert.instanceOf(error, TensorDecodeError)
+        assert.match(error.message, /is gone: it was cut/)
+      })
+    )
+
+    it.effect("refuses to write what is no tensor, naming it", () =>
+      Effect.gen(function* () {
+        const path = join(yield* folder, "no.pt")
+        for (const [tensors, field] of [
+          [{ a: bias, b: 1 }, 'tensors["b"]'],
+          [[bias, null], "tensors[1]"],
+          [new Map<string, unknown>([["x", "text"]]), 'tensors["x"]']
+        ] as const) {
+          const error = yield* Effect.flip(TorchFile.write(path, tensors as never))
+          assert.instanceOf(error, InvalidInput)
+          assert.strictEqual(error.field, field)
+        }
       })
     )
 

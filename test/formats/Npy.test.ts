@@ -63,6 +63,25 @@ describe("Npy", () => {
       const big = Buffer.from(words(1, 2)).swap32()
       const bigEndian = file("{'shape': (2L,), 'fortran_order': False, 'descr': '>u4'}", big, 2)
       assert.deepStrictEqual(Tensor.toNestedArray(yield* Npy.decode(bigEndian)), [1, 2])
+      const cube = Buffer.from(words(0, 4, 2, 6, 1, 5, 3, 7)).swap32()
+      const both = file("{'descr': '>i4', 'fortran_order': True, 'shape': (2, 2, 2), }", cube, 3)
+      assert.deepStrictEqual(Tensor.toNestedArray(yield* Npy.decode(both)), [
+        [
+          [0, 1],
+          [2, 3]
+        ],
+        [
+          [4, 5],
+          [6, 7]
+        ]
+      ])
+      const pairs = file(
+        "{'descr': '>c8', 'fortran_order': False, 'shape': (1,), }",
+        Buffer.from([0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0])
+      )
+      assert.deepStrictEqual(Tensor.toNestedArray(yield* Npy.decode(pairs)), [[1, -2]])
+      const none = file("{'descr': '<u4', 'fortran_order': True, 'shape': (3, 0), }")
+      assert.deepStrictEqual((yield* Npy.decode(none)).shape, [3, 0])
       const scalar = file("{'descr': '<u4', 'fortran_order': False, 'shape': ()}", words(7), 3)
       assert.deepStrictEqual(Tensor.toNestedArray(yield* Npy.decode(scalar)), 7)
     })
@@ -80,6 +99,26 @@ describe("Npy", () => {
     ["arrays of text", file(header("'<U4'"), words(1, 2)), /dtype "<U4"/],
     ["sizes that overflow", file(header("'<u4'", "(4294967296, 4294967296, 0)")), /overflow/],
     ["negative sizes", file(header("'<u4'", "(-1,)")), /is not understood/],
+    ["arrays of dates", file(header("'<M8[ns]'"), words(1, 2)), /dtype "<M8\[ns\]"/],
+    ["arrays of bytes", file(header("'|S4'"), words(1, 2)), /dtype "\|S4"/],
+    ["arrays of long doubles", file(header("'<f16'"), new Uint8Array(32)), /dtype "<f16"/],
+    ["arrays of complex long doubles", file(header("'<c32'"), new Uint8Array(64)), /dtype "<c32"/],
+    ["nested records", file(header("[('a', [('b', '<u4')])]"), words(1, 2)), /array of records/],
+    [
+      "an entry that is there twice",
+      file("{'descr': '<u4', 'descr': '<u4', 'fortran_order': False, 'shape': (0,)}"),
+      /"descr" twice/
+    ],
+    ["a header without a shape", file("{'descr': '<u4', 'fortran_order': False}"), /is not understood/],
+    ["an order that is no truth", file("{'descr': '<u4', 'fortran_order': 1, 'shape': (0,)}"), /is not understood/],
+    ["65 dimensions", file(header("'<u4'", `(${"1, ".repeat(65)})`), words(1)), /has shape/],
+    ["sizes beyond all numbers", file(header("'<u4'", "(9007199254740993,)")), /has shape/],
+    ["a header above the limit", file(header("'<u4'") + " ".repeat(70_000), words(1, 2), 2), /said to have 70/],
+    [
+      "a version 2 header that is cut off",
+      file(header("'<u4'"), new Uint8Array(0), 2).subarray(0, 11),
+      /not those of a NumPy/
+    ],
     ["a header that is an expression", file("__import__('os').system('true')"), /is not a dict/]
   ]
   for (const [name, bytes, expected] of cases) {

@@ -5,7 +5,7 @@ import * as Equal from "effect/Equal"
 import * as Hash from "effect/Hash"
 import * as Schema from "effect/Schema"
 import { Tensor } from "../../src/index.ts"
-import { type DType, dtypeInfo, dtypes } from "../../src/schema/DType.ts"
+import { type DType, dtypeInfo, dtypes, hasFloat16Array } from "../../src/schema/DType.ts"
 import { InvalidInput } from "../../src/schema/KpuError.ts"
 import { fromFloat16Bits, toFloat16Bits } from "../../src/schema/TensorFloats.ts"
 
@@ -251,6 +251,16 @@ describe("Tensor", () => {
       assert.strictEqual(String(Tensor.fromArray(7n)), "Tensor int64 [] 7")
     })
 
+    it("shows tensors within other values, and as text in templates", () => {
+      const tensor = Tensor.fromArray([1n, 2n])
+      assert.strictEqual(inspect({ weight: [tensor] }), "{ weight: [ Tensor int64 [2] [1, 2] ] }")
+      assert.strictEqual(`${tensor}`, "Tensor int64 [2] [1, 2]")
+      for (const dtype of dtypes)
+        assert.match(String(Tensor.zeros([2], { dtype })), new RegExp(`^Tensor ${dtype} \\[2\\]`))
+      const huge = Tensor.make({ dtype: "uint8", shape: [1, 0, 2 ** 40], data: new Uint8Array(0) })
+      assert.strictEqual(String(huge), "Tensor uint8 [1, 0, 1099511627776] []")
+    })
+
     it("shortens large tensors", () => {
       const text = String(Tensor.zeros([100, 100]))
       assert.isBelow(text.length, 400)
@@ -274,6 +284,26 @@ describe("Tensor", () => {
       Effect.gen(function* () {
         const json = JSON.parse(JSON.stringify(yield* Schema.encodeEffect(codec)(tensor)))
         assert.isTrue(Tensor.equals(yield* Schema.decodeEffect(codec)(json), tensor))
+      })
+    )
+
+    it.effect("refuses what is no tensor, saying why", () =>
+      Effect.gen(function* () {
+        for (const [json, words] of [
+          [{ dtype: "float", shape: [1], data: "AAAAAA==" }, /dtype/],
+          [{ dtype: "uint8", shape: [-1], data: "" }, /shape/],
+          [{ dtype: "uint8", shape: [2 ** 30, 2 ** 30], data: "" }, /more elements than can be counted/],
+          [{ dtype: "uint8", shape: [1], data: "?" }, /data/],
+          ["a tensor", /object/],
+          [null, /object/]
+        ] as const) {
+          assert.match(String(yield* Effect.flip(Schema.decodeUnknownEffect(codec)(json))), words)
+        }
+        const lookalike = { dtype: "uint8", shape: [1], data: new Uint8Array(1) }
+        assert.match(
+          String(yield* Effect.flip(Schema.decodeUnknownEffect(Tensor.Schema)(lookalike))),
+          /Expected Tensor/
+        )
       })
     )
 
@@ -313,20 +343,83 @@ describe("Tensor", () => {
       assert.deepStrictEqual(Tensor.toNestedArray(half), [1])
       // As bits, on every Node: not every version of ONNX Runtime knows Float16Array.
       assert.deepStrictEqual(Tensor.toOnnx(half).data, new Uint16Array([0x3c00]))
-      assert.strictEqual(refused(() => Tensor.toOnnx(Tensor.zeros([1], { dtype: "bfloat16" }))).field, "dtype")
-      assert.strictEqual(refused(() => Tensor.fromOnnx({ type: "string", dims: [1], data })).field, "type")
+      const types = new Set<string>()
+      for (const dtype of dtypes) {
+        const numbers = Tensor.fromNumbers([0, 1, 1, 0].slice(0, dtypeInfo(dtype).kind === "complex" ? 4 : 2), {
+          dtype,
+          shape: [1, 2]
+        })
+        if (/^(bfloat|float8|complex)/.test(dtype)) {
+          assert.strictEqual(refused(() => Tensor.toOnnx(numbers)).field, "dtype")
+          continue
+        }
+        const there = Tensor.toOnnx(numbers)
+        types.add(there.type)
+        assert.isTrue(Tensor.equals(Tensor.fromOnnx(there), numbers), dtype)
+      }
+      assert.strictEqual(types.size, 12)
+      for (const type of ["string", "uint4", "int4", "complex64", "toString"]) {
+        assert.strictEqual(refused(() => Tensor.fromOnnx({ type, dims: [1], data })).field, "type")
+      }
+      assert.strictEqual(refused(() => Tensor.fromOnnx({ type: "int64", dims: [3], data })).field, "data")
+      assert.strictEqual(refused(() => Tensor.fromOnnx({ type: "int32", dims: [2], data })).field, "data")
+      assert.strictEqual(refused(() => Tensor.fromOnnx({ type: "int64", dims: [-2], data })).field, "shape")
     })
 
     it("come from and go to what TensorFlow.js holds", () => {
-      const data = new Float32Array([1, 2])
-      const tensor = Tensor.fromTfjs({ dtype: "float32", shape: [2], dataSync: () => data })
-      const there = Tensor.toTfjs(tensor)
-      assert.deepStrictEqual([there.dtype, there.shape, there.dataSync()], ["float32", [2], data])
-      assert.strictEqual(refused(() => Tensor.toTfjs(Tensor.zeros([1], { dtype: "int64" }))).field, "dtype")
+      const held = [
+        { dtype: "float32", shape: [2], data: new Float32Array([1, -0]) },
+        { dtype: "int32", shape: [], data: new Int32Array([-7]) },
+        { dtype: "bool", shape: [1, 3], data: new Uint8Array([1, 0, 1]) },
+        { dtype: "complex64", shape: [1], data: new Float32Array([1, 2]) }
+      ] as const
+      for (const { data, dtype, shape } of held) {
+        const tensor = Tensor.fromTfjs({ dtype, shape, dataSync: () => data })
+        assert.strictEqual(tensor.data.buffer, data.buffer)
+        const there = Tensor.toTfjs(tensor)
+        assert.deepStrictEqual([there.dtype, there.shape, there.dataSync()], [dtype, shape, data])
+      }
+      for (const dtype of dtypes) {
+        if (held.some((each) => each.dtype === dtype)) continue
+        assert.strictEqual(refused(() => Tensor.toTfjs(Tensor.zeros([1], { dtype }))).field, "dtype")
+      }
+      const text = { dtype: "string", shape: [1], dataSync: () => ["a"] }
+      assert.strictEqual(refused(() => Tensor.fromTfjs(text)).field, "dtype")
+      const wrong = { dtype: "int32", shape: [1], dataSync: () => [1] }
+      assert.strictEqual(refused(() => Tensor.fromTfjs(wrong)).field, "data")
     })
 
     it("come from typed arrays of every class", () => {
-      assert.strictEqual(Tensor.fromTypedArray(new Int16Array([1, 2])).dtype, "int16")
+      for (const array of [
+        new Float64Array(2),
+        new Float32Array(2),
+        new Int8Array(2),
+        new Int16Array(2),
+        new Int32Array(2),
+        new BigInt64Array(2),
+        new Uint8Array(2),
+        new Uint16Array(2),
+        new Uint32Array(2),
+        new BigUint64Array(2)
+      ]) {
+        const tensor = Tensor.fromTypedArray(array)
+        const dtype = array.constructor.name
+          .replace("Array", "")
+          .replace(/^Big(.*)64/, "$164")
+          .toLowerCase()
+        assert.deepStrictEqual([tensor.dtype, tensor.shape], [dtype, [2]])
+        assert.strictEqual(Tensor.toTypedArray(tensor).constructor, array.constructor)
+        assert.strictEqual(Tensor.toTypedArray(tensor).buffer, array.buffer)
+      }
+      if (hasFloat16Array) {
+        const Half = (globalThis as unknown as { Float16Array: new (of: ReadonlyArray<number>) => Float32Array })
+          .Float16Array
+        const tensor = Tensor.fromTypedArray(new Half([1.5, -0, Number.NaN]) as never)
+        assert.strictEqual(tensor.dtype, "float16")
+        assert.deepStrictEqual([...tensor.data], [0, 0x3e, 0, 0x80, 0, 0x7e])
+        assert.strictEqual(Tensor.toTypedArray(tensor).constructor.name, "Float16Array")
+        assert.deepStrictEqual(Tensor.toNestedArray(tensor), [1.5, -0, Number.NaN])
+      }
       assert.strictEqual(Tensor.fromTypedArray(new Uint8ClampedArray(4), [2, 2]).dtype, "uint8")
       assert.deepStrictEqual(Tensor.fromTypedArray(new Float64Array(6), [2, 3]).shape, [2, 3])
       assert.strictEqual(refused(() => Tensor.fromTypedArray(new DataView(new ArrayBuffer(1)) as any)).field, "data")
