@@ -19,11 +19,15 @@ const text = (x: number, y: number, content: string, more = ""): string =>
 const line = (x1: number, y1: number, x2: number, y2: number, stroke: string, more = ""): string =>
   `<line x1="${x1.toFixed(1)}" y1="${y1.toFixed(1)}" x2="${x2.toFixed(1)}" y2="${y2.toFixed(1)}" stroke="${stroke}"${more}/>`
 
-const page = (width: number, height: number, title: string, body: ReadonlyArray<string>): string =>
+/** Grey that can be read on white: 8 to 1. */
+const grey = "#495057"
+
+const page = (width: number, height: number, title: string, units: string, body: ReadonlyArray<string>): string =>
   [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="#212529" role="img" aria-label="${escape(title)}">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     text(16, 24, title, ' font-size="15" font-weight="600"'),
+    text(16, 42, units, ` fill="${grey}"`),
     ...body,
     "</svg>",
     ""
@@ -63,7 +67,7 @@ export const bars = (title: string, unit: string, panels: ReadonlyArray<BarPanel
   )
   const x = (value: number) => left + ((width - left - right) * value) / end
   const body: Array<string> = []
-  let y = 44
+  let y = 54
   for (const panel of panels) {
     body.push(text(16, y + 14, panel.title, ' font-weight="600"'))
     y += 24
@@ -71,7 +75,7 @@ export const bars = (title: string, unit: string, panels: ReadonlyArray<BarPanel
     const bottom = y + row * panel.entries.length
     for (let tick = 0; tick <= end; tick += step) {
       body.push(line(x(tick), top, x(tick), bottom, "#dee2e6"))
-      body.push(text(x(tick), bottom + 13, String(tick), ' text-anchor="middle" fill="#868e96" font-size="10"'))
+      body.push(text(x(tick), bottom + 13, String(tick), ` text-anchor="middle" fill="${grey}" font-size="11"`))
     }
     for (const { high, kind, label, low, note, value } of panel.entries) {
       const middle = y + row / 2
@@ -92,8 +96,7 @@ export const bars = (title: string, unit: string, panels: ReadonlyArray<BarPanel
     }
     y += 26
   }
-  body.push(text(left, y + 4, unit, ' fill="#868e96"'))
-  return page(width, y + 16, title, body)
+  return page(width, y, title, unit, body)
 }
 
 export interface LineEntry {
@@ -120,7 +123,7 @@ export interface LineOptions {
 /** Lines over a scale, panels side by side. */
 export const lines = (title: string, panels: ReadonlyArray<LinePanel>, options: LineOptions): string => {
   const panelWidth = panels.length === 1 ? 720 : 360
-  const height = 330
+  const height = 350
   const body: Array<string> = []
   const toX = options.logX === true ? Math.log10 : (value: number) => value
   const toY = options.logY === true ? Math.log10 : (value: number) => value
@@ -140,17 +143,17 @@ export const lines = (title: string, panels: ReadonlyArray<LinePanel>, options: 
   panels.forEach((panel, index) => {
     const left = 16 + 50 + index * panelWidth
     const right = left + panelWidth - 74
-    const top = 64
+    const top = 80
     const bottom = height - 50
     const x = (value: number) => left + ((right - left) * (toX(value) - xLow)) / (xHigh - xLow)
     const y = (value: number) => bottom - ((bottom - top) * (toY(value) - yLow)) / (yHigh - yLow)
-    body.push(text(left, 52, panel.title, ' font-weight="600"'))
+    body.push(text(left, 68, panel.title, ' font-weight="600"'))
     for (const tick of yTicks) {
       body.push(line(left, y(tick), right, y(tick), "#dee2e6"))
-      body.push(text(left - 6, y(tick) + 4, String(tick), ' text-anchor="end" fill="#868e96" font-size="10"'))
+      body.push(text(left - 6, y(tick) + 4, String(tick), ` text-anchor="end" fill="${grey}" font-size="11"`))
     }
     for (const [tick, label] of options.xTicks) {
-      body.push(text(x(tick), bottom + 16, label, ' text-anchor="middle" fill="#868e96" font-size="10"'))
+      body.push(text(x(tick), bottom + 16, label, ` text-anchor="middle" fill="${grey}" font-size="11"`))
     }
     for (const { dashed, kind, points } of panel.lines) {
       const path = points.map(([px, py]) => `${x(px).toFixed(1)},${y(py).toFixed(1)}`).join(" ")
@@ -166,8 +169,6 @@ export const lines = (title: string, panels: ReadonlyArray<LinePanel>, options: 
     body.push(text(at + 27, height - 10, label))
     at += 40 + 6.6 * label.length
   }
-  body.push(text(16, height - 10, options.yUnit, ' fill="#868e96" font-size="10"'))
   const width = Math.max(panels.length * panelWidth + 20, at + 16)
-  body.push(text(width - 16, height - 30, options.xUnit, ' text-anchor="end" fill="#868e96" font-size="10"'))
-  return page(width, height, title, body)
+  return page(width, height, title, `${options.yUnit}, by ${options.xUnit}`, body)
 }

@@ -70,7 +70,7 @@ const { status } = spawnSync(
 )
 if (status !== 0) process.exit(status ?? 1)
 
-// Every link within the site leads somewhere, anchors included.
+// Every link within the site leads somewhere, anchors included, and every picture is there.
 const site = join(docs, "site")
 const html = readdirSync(site, { recursive: true }).filter((name) => name.endsWith(".html"))
 const idsOf = new Map()
@@ -88,7 +88,7 @@ const ids = (file) => {
 const problems = []
 for (const name of html) {
   const page = join(site, name)
-  for (const [, href] of readFileSync(page, "utf8").matchAll(/<a [^>]*href="([^"]+)"/g)) {
+  for (const [, href] of readFileSync(page, "utf8").matchAll(/<(?:a [^>]*href|img [^>]*src)="([^"]+)"/g)) {
     if (/^(https?:|mailto:|javascript:)/.test(href)) continue
     const [path, anchor] = href.replaceAll("&amp;", "&").split("#")
     const file = path === "" ? page : resolve(dirname(page), decodeURIComponent(path))
