@@ -10,4 +10,4 @@
 export { Compute, type Outgoing } from "./promise/Compute.ts"
 export { type InitOptions, type InitWithLayer, init, shutdown } from "./promise/client.ts"
 export type { Incoming, SignalOptions } from "./promise/signals.ts"
-export { Tensor } from "./Tensor.ts"
+export { Tensor } from "./promise/Tensor.ts"

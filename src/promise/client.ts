@@ -40,7 +40,8 @@ export interface InitWithLayer {
 
 type Runtime = ManagedRuntime.ManagedRuntime<KpuService.Kpu, unknown>
 
-let configured: Layer.Layer<KpuService.Kpu, unknown> | undefined
+/** What `init` was given. */
+let configured: { readonly layer: Layer.Layer<KpuService.Kpu, unknown> } | undefined
 let runtime: Runtime | undefined
 /** What is to be closed before the client is. */
 const open = new Set<() => Promise<void>>()
@@ -76,17 +77,17 @@ const layerOf = (options: InitOptions | InitWithLayer): Layer.Layer<KpuService.K
  * ```
  */
 export const init = (options: InitOptions | InitWithLayer = {}): AsyncDisposable => {
-  if (configured !== undefined) {
-    throw new InvalidInput({
-      field: "init",
-      problem:
-        runtime === undefined
-          ? "the client is configured already; init() is called once"
-          : "the client is in use already; call init() once, before the first Compute"
-    })
-  }
-  configured = layerOf(options)
-  return { [Symbol.asyncDispose]: shutdown }
+  const problem =
+    runtime !== undefined
+      ? "the client is in use already; call init() once, before the first Compute"
+      : configured !== undefined
+        ? "the client is configured already; init() is called once"
+        : undefined
+  if (problem !== undefined) throw new InvalidInput({ field: "init", problem })
+  const own = { layer: layerOf(options) }
+  configured = own
+  // After a shutdown another client may have taken this one's place.
+  return { [Symbol.asyncDispose]: async () => (configured === own ? shutdown() : undefined) }
 }
 
 /**
@@ -124,8 +125,7 @@ export const useClient = async <A, E>(
   f: (kpu: KpuService.Kpu["Service"], context: Context.Context<never>) => Effect.Effect<A, E>,
   signal: AbortSignal | undefined
 ): Promise<A> => {
-  configured ??= Kpu.layer
-  runtime ??= ManagedRuntime.make(configured)
+  runtime ??= ManagedRuntime.make(configured?.layer ?? Kpu.layer)
   const current = runtime
   signal?.throwIfAborted()
   const context = await current.context().catch((error: unknown) => {

@@ -8,9 +8,17 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
-import { GrpcError, InvalidInput, LocalCluster, NotReady } from "effect-kpu"
+import {
+  Endpoint,
+  GrpcError,
+  InvalidInput,
+  KubeConfigError,
+  LocalCluster,
+  NotReady,
+  TensorDecodeError
+} from "effect-kpu"
 import { Compute, init, shutdown, Tensor } from "effect-kpu/promise"
-import { afterEach } from "vitest"
+import { afterEach, vi } from "vitest"
 import type { LocalClusterOptions } from "../../src/LocalCluster.ts"
 
 const quiet = Logger.layer([])
@@ -70,6 +78,62 @@ describe("init", () => {
     assert.instanceOf(error, NotReady)
     assert.include(error.message, "has closed")
     init()
+  })
+
+  it("leaves another client alone that was configured after its own was shut down", async () => {
+    const first = local()
+    await shutdown()
+    local()
+    await using compute = await Compute.create({ name: "my-compute" })
+    await first[Symbol.asyncDispose]()
+    assert.isTrue(await compute.isReady())
+  })
+
+  it("may be called after a first use that found no cluster", async () => {
+    vi.stubEnv("KUBECONFIG", "/nowhere/config")
+    vi.stubEnv("KUBERNETES_SERVICE_HOST", "")
+    try {
+      const error = await rejection(Compute.attach("my-compute"))
+      assert.instanceOf(error, KubeConfigError)
+      assert.include(error.message, "/nowhere/config")
+    } finally {
+      vi.unstubAllEnvs()
+    }
+    local()
+    await using compute = await Compute.apply({ name: "my-compute" })
+    assert.strictEqual(compute.name, "my-compute")
+  })
+
+  it("takes server and credentials, the namespace, and how Computes are dialled", async () => {
+    const scope = Scope.makeUnsafe()
+    try {
+      const cluster = await Effect.runPromise(Scope.provide(LocalCluster.start({ namespaces: ["team-a"] }), scope))
+      init({
+        config: { server: cluster.url, token: cluster.token },
+        namespace: "team-a",
+        endpoint: Endpoint.layerGateway(cluster.gatewayAddress)
+      })
+      await using compute = await Compute.create({ name: "my-compute" })
+      assert.strictEqual(compute.namespace, "team-a")
+      // the Compute's own host and port win, as with `kubectl port-forward`
+      const forwarded = cluster.resolve("team-a", "my-compute")!
+      await using outside = await Compute.attach("my-compute", { host: forwarded.host, port: forwarded.port })
+      await outside.ready()
+      for (const each of [compute, outside]) {
+        assert.strictEqual((await each.sendTensors(Tensor.zeros([1]))).message, "Received 1 tensor(s)")
+      }
+      await shutdown()
+    } finally {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
+  })
+
+  it("and shutdown twice is no error", async () => {
+    local()
+    await using compute = await Compute.create({ name: "my-compute" })
+    await Promise.all([shutdown(), shutdown()])
+    await shutdown()
+    assert.instanceOf(await rejection(compute.sendTensors(Tensor.zeros([1]))), NotReady)
   })
 
   it("names the field of a wrong configuration, and the next call tries anew", async () => {
@@ -150,17 +214,91 @@ describe("Compute", () => {
     assert.strictEqual((await rejection(Compute.attach("my-compute"))).reason._tag, "NotFound")
   })
 
-  it("does nothing under a signal that is aborted already", async () => {
+  it("does nothing under a signal that is aborted already, whatever is called", async () => {
     local()
-    const signal = AbortSignal.abort(new Error("too late"))
-    assert.strictEqual((await rejection(Compute.create({ name: "my-compute", signal }))).message, "too late")
-    await using compute = await Compute.apply({ name: "other" })
-    assert.strictEqual((await rejection(compute.ready({ signal }))).message, "too late")
-    assert.strictEqual((await rejection(compute.receiveTensors({ signal }).toArray())).message, "too late")
+    const reason = new Error("too late")
+    const signal = AbortSignal.abort(reason)
+    await using compute = await Compute.create({ name: "my-compute" })
+    const { metadata } = compute.resource
+    let asked = 0
+    const source = async function* () {
+      asked += 1
+      yield Tensor.zeros([1])
+    }
+    const calls: { readonly [name: string]: () => Promise<unknown> } = {
+      create: () => Compute.create({ name: "other", signal }),
+      apply: () => Compute.apply({ name: "other", signal }),
+      attach: () => Compute.attach("my-compute", { signal }),
+      ready: () => compute.ready({ signal }),
+      isReady: () => compute.isReady({ signal }),
+      suspend: () => compute.suspend({ signal }),
+      resume: () => compute.resume({ signal }),
+      delete: () => compute.delete({ signal }),
+      changes: () => compute.changes({ signal }).toArray(),
+      sendTensors: () => compute.sendTensors(source(), { signal }),
+      receiveTensors: () => compute.receiveTensors({ signal }).toArray(),
+      receiveTensorMessages: () => compute.receiveTensorMessages({ signal }).toArray(),
+      streamTensors: () => compute.streamTensors(source(), { signal }).toArray(),
+      streamTensorMessages: () => compute.streamTensorMessages(source(), { signal }).toArray()
+    }
+    for (const [name, call] of Object.entries(calls)) assert.strictEqual(await rejection(call()), reason, name)
+    assert.strictEqual(asked, 0)
+    assert.isTrue(await compute.isReady())
+    assert.strictEqual(compute.resource.metadata.resourceVersion, metadata.resourceVersion)
+    assert.strictEqual((await rejection(Compute.attach("other"))).reason._tag, "NotFound")
+  })
+
+  it("rejects with the signal's reason what is aborted on its way, and goes on to work", async () => {
+    local({ startDelay: "5 seconds" })
+    await using waiting = await Compute.apply({ name: "waiting" })
+    const abortSoon = () => AbortSignal.timeout(50)
+    for (const call of [
+      () => waiting.ready({ signal: abortSoon() }),
+      () => waiting.resume({ signal: abortSoon() }),
+      () => waiting.changes({ signal: abortSoon() }).toArray()
+    ]) {
+      assert.strictEqual((await rejection(call())).name, "TimeoutError")
+    }
+    assert.isFalse(await waiting.isReady())
+    await waiting.delete()
+  })
+
+  it("stops a send that is aborted on its way: source and server hear of it", async () => {
+    local()
+    await using compute = await Compute.create({ name: "my-compute" })
+    let ended = false
+    const source = async function* () {
+      try {
+        while (true) yield Tensor.zeros([1000])
+      } finally {
+        ended = true
+      }
+    }
+    const aborting = new AbortController()
+    const sending = compute.sendTensors(source(), { signal: aborting.signal })
+    setTimeout(() => aborting.abort(new Error("enough")), 50)
+    assert.strictEqual((await rejection(sending)).message, "enough")
+    assert.isTrue(ended)
+    assert.strictEqual((await compute.sendTensors(Tensor.zeros([1]))).message, "Received 1 tensor(s)")
+  })
+
+  it("is disposed of once, however often that is asked for", async () => {
+    local()
+    const compute = await Compute.create({ name: "my-compute" })
+    await Promise.all([compute[Symbol.asyncDispose](), compute[Symbol.asyncDispose]()])
+    await compute[Symbol.asyncDispose]()
+    assert.strictEqual((await rejection(Compute.attach("my-compute"))).reason._tag, "NotFound")
+    assert.instanceOf(await rejection(compute.sendTensors(Tensor.zeros([1]))), NotReady)
   })
 })
 
 describe("tensors", () => {
+  it("come from the bytes of torch.save as a promise, which rejects with the typed error", async () => {
+    const tensor = Tensor.randn([2, 3])
+    assert.isTrue(Tensor.equals(await Tensor.fromTorch(Tensor.toTorch(tensor)), tensor))
+    assert.instanceOf(await rejection(Tensor.fromTorch(new Uint8Array(10))), TensorDecodeError)
+  })
+
   it("are sent one alone, several, or from an async iterable", async () => {
     local()
     await using compute = await Compute.create({ name: "my-compute" })

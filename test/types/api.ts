@@ -199,6 +199,8 @@ declare const handle: Compute.Handle
     await compute.ready({ signal: "now" })
   }
   void iterate
+  const read = Promises.Tensor.fromTorch(new Uint8Array())
+  holds<Equal<typeof read, Promise<Tensor>>>()
   // @ts-expect-error what is made by create, apply or attach is not made by new
   new Promises.Compute()
 }
