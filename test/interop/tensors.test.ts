@@ -33,6 +33,8 @@ const connectTo = (server: PythonServer.Shape) =>
 
 type Received = Extract<PythonServer.Event, { readonly event: "received" }>
 
+type Connection = Effect.Success<ReturnType<typeof connectTo>>
+
 /** How a payload is cut: in chunks of its own size, and of a byte more and less. */
 const cuts = ["payload", "payload-1", "payload+1"] as const
 
@@ -106,7 +108,7 @@ describeWith(["pytorch"], "tensors to and from PyTorch", () => {
         console.log(
           `${name}: ${counts.cases} cases received in 4 ways, sent, and echoed in 2; ${counts.edges} sent at a chunk's edge`
         )
-        assert.deepStrictEqual(counts, { cases: 1030, edges: 87 })
+        assert.deepStrictEqual(counts, { cases: 1072, edges: 87 })
       })
     )
 
@@ -163,6 +165,45 @@ describeWith(["pytorch"], "tensors to and from PyTorch", () => {
           yield* server.event((event) => (event.event === "call" && event.method === method ? event : undefined))
           yield* Fiber.interrupt(fiber)
           yield* server.event((event) => (event.event === "cancelled" && event.method === method ? event : undefined))
+        }
+      })
+    )
+
+    live("a call whose deadline passes is cancelled there", () =>
+      Effect.gen(function* () {
+        const server = yield* PythonServer.make({ save: false })
+        const connection = yield* connectTo(server)
+        const tensor = Tensor.zeros([5])
+        const options = { deadline: "300 millis" } as const
+        const calls: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          connection.sendTensors(Stream.concat(Stream.make(tensor), Stream.never), options),
+          Stream.runDrain(connection.receiveTensors({ count: 1_000_000, ...options })),
+          Stream.runDrain(connection.streamTensors(Stream.concat(Stream.make(tensor), Stream.never), options))
+        ]
+        for (const [index, call] of calls.entries()) {
+          const error = yield* Effect.flip(call)
+          assert.deepInclude(error, { _tag: "GrpcError", code: "DEADLINE_EXCEEDED" })
+          yield* server.event((event) => (event.event === "cancelled" && event.call === index + 1 ? event : undefined))
+        }
+      })
+    )
+
+    live("a server that is killed in the middle of a tensor is UNAVAILABLE, whichever way it went", () =>
+      Effect.gen(function* () {
+        const large = Tensor.randn([4096, 4096], { seed: 1 })
+        const endless = Stream.forever(Stream.make(large))
+        for (const begin of [
+          (connection: Connection) => connection.sendTensors(endless),
+          (connection: Connection) =>
+            Stream.runDrain(connection.receiveTensors({ count: 1_000_000, parameters: { shape: "4096,4096" } })),
+          (connection: Connection) => Stream.runDrain(connection.streamTensors(endless))
+        ] as ReadonlyArray<(connection: Connection) => Effect.Effect<unknown, unknown>>) {
+          const server = yield* PythonServer.make({ save: false })
+          const fiber = yield* Effect.forkChild(Effect.flip(begin(yield* connectTo(server))))
+          yield* server.event((event) => (event.event === "call" ? event : undefined))
+          yield* Effect.sleep("100 millis")
+          process.kill(server.pid, "SIGKILL")
+          assert.deepInclude(yield* Fiber.join(fiber), { _tag: "GrpcError", code: "UNAVAILABLE", isRetryable: true })
         }
       })
     )

@@ -6,8 +6,9 @@ import { type DType, dtypeInfo, dtypes } from "../../src/schema/DType.ts"
 import type { Case, Layout } from "./TorchTool.ts"
 
 const someMiB = [700, 750] as const
+const mostDimensions: ReadonlyArray<number> = Array.from({ length: 64 }, (_, axis) => (axis % 20 === 0 ? 2 : 1))
 
-/** A scalar, nothing, one element, few, all ranks to 8, more than a small chunk, and some MiB. */
+/** A scalar, nothing, one element, few, ranks to 8 and the highest, more than a small chunk, and some MiB. */
 const shapes: ReadonlyArray<ReadonlyArray<number>> = [
   [],
   [0, 3],
@@ -18,14 +19,15 @@ const shapes: ReadonlyArray<ReadonlyArray<number>> = [
   [2, 3, 4, 5],
   [1, 2, 1, 3, 2, 2, 1, 2],
   [129, 257],
-  someMiB
+  someMiB,
+  mostDimensions
 ]
 
 const layoutsOf = (dtype: DType, shape: ReadonlyArray<number>): ReadonlyArray<Layout> => {
   const { itemsize, kind } = dtypeInfo(dtype)
   const rank = shape.length
   // Megabytes are about size: one layout that is as it lies, and one that is not.
-  if (shape === someMiB) return ["contiguous", "transposed"]
+  if (shape === someMiB || shape === mostDimensions) return ["contiguous", "transposed"]
   return [
     "contiguous",
     ...(rank >= 2 ? (["transposed"] as const) : []),
@@ -42,7 +44,7 @@ const layoutsOf = (dtype: DType, shape: ReadonlyArray<number>): ReadonlyArray<La
 export const matrix: ReadonlyArray<Case> = dtypes.flatMap((dtype) =>
   shapes.flatMap((shape) =>
     layoutsOf(dtype, shape).map((layout) => ({
-      name: `${dtype}-${shape.join("x")}-${layout}`,
+      name: `${dtype}-${shape === mostDimensions ? "64-dimensions" : shape.join("x")}-${layout}`,
       dtype,
       shape,
       layout,
