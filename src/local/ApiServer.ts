@@ -16,7 +16,7 @@ import { computes as computesResource, namespaces } from "./Resources.ts"
 import { type Access, refusal, selfSubjectAccessReview, selfSubjectReview } from "./Reviews.ts"
 import { forbidden, methodNotAllowed, notFound } from "./Status.ts"
 import type { Store } from "./Store.ts"
-import { type Target, targetOf, verbOf } from "./Target.ts"
+import { nameOf, type Target, targetOf, verbOf } from "./Target.ts"
 import { optionsOf, writeCompute } from "./Writes.ts"
 
 export interface ApiServerOptions {
@@ -49,7 +49,7 @@ export const start = async (options: ApiServerOptions): Promise<ApiServer> => {
       resource: resource.plural,
       subresource: subresource ?? "",
       namespace: target.namespace ?? "",
-      name: target.name ?? ""
+      name: nameOf(call, target)
     }
     if (!options.allows(access)) throw forbidden(resource, access.name, refusal(access))
     if (subresource !== undefined && !(resource === computesResource && subresource === "status")) {

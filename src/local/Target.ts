@@ -51,3 +51,16 @@ export const verbOf = (call: Call, { name }: Target): string => {
       return name !== undefined ? "get" : isWatch(call) ? "watch" : "list"
   }
 }
+
+/** A field selector that asks for one name, and what the name may be. */
+const exactName = /^metadata\.name==?([^=!/%]+)$/
+
+/** The name that permissions speak of: a list or watch of one name counts as access to that name. */
+export const nameOf = (call: Call, { name }: Target): string => {
+  if (name !== undefined) return name
+  for (const term of (call.query.get("fieldSelector") ?? "").split(",")) {
+    const exact = exactName.exec(term.trim())?.[1]
+    if (exact !== undefined) return exact
+  }
+  return ""
+}

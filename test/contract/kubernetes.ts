@@ -6,6 +6,7 @@ import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { type ComputeResource, findCondition } from "../../src/schema/ComputeResource.ts"
 import type { KubernetesError } from "../../src/schema/KubernetesError.ts"
@@ -277,6 +278,71 @@ export const kubernetesContract = (world: Layer.Layer<World>): void => {
         assert.strictEqual(reason._tag, "Invalid")
         if (reason._tag === "Invalid") assert.strictEqual(reason.causes[0]?.field, "spec.image")
       }))
+
+    const asked = (
+      api: ComputeApi["Service"],
+      ref: ComputeRef
+    ): Readonly<Record<string, Effect.Effect<unknown, ApiError>>> => ({
+      get: api.get(ref),
+      list: api.list({ namespace: ref.namespace }),
+      patch: api.apply({ ...ref, spec: { image: "a" } }),
+      delete: api.delete({ ...ref, uid: "0" }),
+      watch: api.watch({ namespace: ref.namespace, timeoutSeconds: 5 }).pipe(Stream.runDrain)
+    })
+
+    it.effect("a token that the server does not know is Unauthorized, whatever was asked", () =>
+      Effect.gen(function* () {
+        const { namespace, stranger } = yield* World
+        const ref = { namespace: yield* namespace, name: "closed" }
+        yield* Effect.gen(function* () {
+          for (const request of Object.values(asked(yield* ComputeApi, ref))) {
+            const reason = yield* reasonOf(request)
+            assert.strictEqual(reason._tag, "Unauthorized")
+            assert.include(reason.message, "explicit options")
+          }
+        }).pipe(Effect.provide(kubernetes(stranger)))
+      })
+    )
+
+    it.effect("what one may not do is Forbidden, by verb and resource", () =>
+      Effect.gen(function* () {
+        const { powerless } = yield* World
+        const ref = { namespace: "default", name: "closed" }
+        yield* Effect.gen(function* () {
+          for (const [verb, request] of Object.entries(asked(yield* ComputeApi, ref))) {
+            const reason = yield* reasonOf(request)
+            assert.strictEqual(reason._tag, "Forbidden")
+            assert.include(reason.message, `cannot ${verb} resource "computes" in API group "compute.kpu.dev"`)
+            assert.include(reason.message, `namespace "default"`)
+          }
+        }).pipe(Effect.provide(kubernetes(powerless)))
+      })
+    )
+
+    it.effect("one who may only touch a single name follows it all the same, by a watch of its own", () =>
+      Effect.gen(function* () {
+        const { confined, namespace } = yield* World
+        const ref = { namespace: yield* namespace, name: "mine" }
+        yield* Effect.gen(function* () {
+          const api = yield* ComputeApi
+          const watch = yield* ComputeWatch
+          const retrying = Effect.retry({ times: 100, schedule: Schedule.spaced("50 millis") })
+          const applied = yield* retrying(api.apply({ ...ref, spec: { image: "a" } }))
+          assert.strictEqual((yield* reasonOf(api.list({ namespace: ref.namespace })))._tag, "Forbidden")
+          const other = api.apply({ namespace: ref.namespace, name: "other", spec: { image: "a" } })
+          assert.strictEqual((yield* reasonOf(other))._tag, "Forbidden")
+          const seen = yield* watch.observe(ref, { since: applied.metadata.resourceVersion }).pipe(
+            Stream.takeUntil(({ _tag }) => _tag === "Absent"),
+            Stream.tap(({ _tag }) =>
+              _tag === "Present" ? Effect.ignore(api.delete({ ...ref, uid: applied.metadata.uid })) : Effect.void
+            ),
+            Stream.runCollect
+          )
+          assert.strictEqual(seen[0]?._tag, "Present")
+          assert.strictEqual(seen.at(-1)?._tag, "Absent")
+        }).pipe(Effect.provide(kubernetes(yield* confined(ref))))
+      })
+    )
 
     test("what does not exist is NotFound, by name", (namespace) =>
       Effect.gen(function* () {
