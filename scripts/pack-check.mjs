@@ -36,7 +36,7 @@ const fresh = join(work, "fresh")
 try {
   execFileSync(process.execPath, [join(root, "scripts", "build.mjs")], { stdio: "inherit" })
   const npm = (args, options) => attempt("npm", args, options)
-  const packed = npm(["pack", "--json", "--silent", "--pack-destination", work])
+  const packed = npm(["pack", "--json", "--silent", "--ignore-scripts", "--pack-destination", work])
   if (packed.problems.length > 0) throw new Error(packed.problems.join("\n"))
   // npm gives a list, and since 12 a record by name.
   const answer = JSON.parse(packed.output)
@@ -74,6 +74,11 @@ try {
 
   // A fresh project, as a user would make it.
   cpSync(join(root, "test", "pack"), fresh, { recursive: true })
+  // The program of the quick start, as it stands there.
+  const [, quickStart] = /Save this as `main\.ts`:[\s\S]*?^```ts\n([\s\S]*?)^```$/m.exec(
+    readFileSync(join(root, "docs", "quick-start.md"), "utf8")
+  )
+  writeFileSync(join(fresh, "quick-start.ts"), quickStart)
   const pin = (name) => manifest.devDependencies[name]
   const project = {
     name: "fresh",
@@ -124,6 +129,13 @@ try {
       report(`${title} runs ${program}`, run.problems, run.output.split("\n").at(-1))
     }
     if (programs.includes("main.js")) {
+      const quick = attempt(command, ["quick-start.ts"], { cwd: fresh, timeout: 300_000 })
+      report(
+        `${title} runs the quick start, as TypeScript`,
+        quick.problems.length > 0 || quick.output.includes("1 came back")
+          ? quick.problems
+          : ["it should have told how many tensors came back"]
+      )
       const bin = join("node_modules", "effect-kpu", manifest.bin.kpu)
       const help = attempt(command, [bin, "--help"], { cwd: fresh })
       report(
