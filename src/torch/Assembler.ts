@@ -74,7 +74,8 @@ export interface ChunkSlot {
 
 /** Ids of this many complete tensors are remembered, so that a chunk that comes again is seen as such. */
 const rememberedIds = 1024
-const maxIdLength = 256
+/** Senders' ids are shorter: an answer's id is theirs with something before it. */
+const maxIdLength = 1024
 /** What a chunk out of its turn costs besides its bytes: counted, so that many tiny ones are seen for what they are. */
 const entryBytes = 256
 /** The most chunks out of their turn: each is an object of the heap, which is smaller than memory. */

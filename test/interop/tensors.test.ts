@@ -130,6 +130,34 @@ describeWith(["pytorch"], "tensors to and from PyTorch", () => {
       })
     )
 
+    live("ids and metadata arrive there, and the answers' come back", () =>
+      Effect.gen(function* () {
+        const server = yield* PythonServer.make()
+        const connection = yield* connectTo(server)
+        const tensor = Tensor.randn([3, 4], { seed: 1 })
+        const outgoing = { tensor, id: "größe 1", metadata: { layer: "conv1", empty: "", shape: "not this" } }
+        const receipt = yield* connection.sendTensors([outgoing, tensor])
+        assert.strictEqual(receipt.receivedTensorIds[0], "größe 1")
+        assert.match(
+          receipt.receivedTensorIds[1]!,
+          /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+        )
+        const there = yield* server.event((event) => (event.event === "received" ? event : undefined))
+        assert.strictEqual(there.id, "größe 1")
+        const described = {
+          shape: "[3, 4]",
+          dtype: "torch.float32",
+          device: "cpu",
+          size_bytes: String(Tensor.toTorch(tensor).byteLength)
+        }
+        assert.deepStrictEqual(there.metadata, { layer: "conv1", empty: "", ...described })
+        const [message] = yield* Stream.runCollect(connection.streamTensorMessages([outgoing]))
+        assert.strictEqual(message!.id, "processed_größe 1")
+        assert.deepEqual(message!.metadata, described)
+        assert.isTrue(Tensor.equals(message!.tensor, tensor))
+      })
+    )
+
     live("twenty calls at once on one connection stay apart", () =>
       Effect.gen(function* () {
         const connection = yield* connectTo(yield* PythonServer.make())

@@ -223,6 +223,10 @@ describe.each(transports)("tensor calls on %s", (name, channel) => {
         )
         expect(message!.id).toBe("processed_größe")
         expect(message!.metadata).toMatchObject({ layer: "conv1", shape: "[100, 100]", dtype: "torch.float32" })
+        // The longest id that can be sent comes back longer.
+        const id = "x".repeat(256)
+        const [long] = yield* Stream.runCollect(connection.streamTensorMessages([{ tensor: a, id }]))
+        expect(long!.id).toBe(`processed_${id}`)
       })
     )
 
@@ -839,6 +843,7 @@ describe.each(transports)("tensor calls on %s", (name, channel) => {
         /tensor "large": has shape \[800, 800\]; its metadata says "\[1, 2\]"/
       ],
       ["a chunk without an id", () => chunks(""), /has an id of 0 characters/],
+      ["an id without end", () => chunks("x".repeat(1025)), /has an id of 1025 characters/],
       [
         "a chunk without data",
         () => [{ ...chunks()[0]!, data: new Uint8Array() }],

@@ -86,7 +86,7 @@ export const checkOptions = (options: (ReceiveRequest & StreamOptions) | undefin
   }
 }
 
-/** Ids are 256 characters at most on the receiving side of this package. */
+/** A quarter of what this package takes when it receives: servers put words before the ids of their answers. */
 const maxIdLength = 256
 
 /** Text that UTF-8 can carry: half a surrogate pair arrives as another character. */
