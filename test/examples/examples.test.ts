@@ -4,12 +4,15 @@ import { join, resolve } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { Compute, Endpoint, Kpu, KubeConfig, LocalCluster, Tensor, TorchFile } from "effect-kpu"
+import { init } from "effect-kpu/promise"
 import * as ErrorHandling from "../../examples/error-handling.ts"
 import * as ExternalAccess from "../../examples/external-access.ts"
 import * as ManualLifecycle from "../../examples/manual-lifecycle.ts"
 import * as Parallel from "../../examples/parallel.ts"
 import { mapFolder } from "../../examples/pipeline.ts"
+import * as Promises from "../../examples/promises.ts"
 import * as ScopedUse from "../../examples/scoped-use.ts"
 import { sendWeights } from "../../examples/send-weights.ts"
 import * as Service from "../../examples/service.ts"
@@ -77,6 +80,33 @@ describe("the examples", () => {
         assert.match(bad!, /^wrong name: "Error Handling" must be lower-case/)
         assert.strictEqual(absent, "there is no such Compute")
       })
+    )
+
+    it.effect("promises do what the five programs do, without Effect", () =>
+      Effect.gen(function* () {
+        const context = yield* Effect.context<Layer.Success<typeof LocalCluster.layer>>()
+        const cluster = yield* LocalCluster
+        yield* Effect.promise(async () => {
+          await using _client = init({ layer: Layer.succeedContext(context) })
+          assert.deepStrictEqual(await Promises.scopedUse(), { sent: 2, received: 2, echoed: 2 })
+          assert.strictEqual(await Promises.manualLifecycle(), "Received 1 tensor(s)")
+          assert.deepStrictEqual(await Promises.suspendAndResume(), [false, true])
+          assert.strictEqual(await Promises.errorHandling("error-handling"), "Received 1 tensor(s)")
+          assert.match(
+            await Promises.errorHandling("Error Handling"),
+            /^wrong name: "Error Handling" must be lower-case/
+          )
+        })
+        for (const name of ["scoped-use", "manual-lifecycle", "suspend-and-resume", "error-handling"]) {
+          assert.isTrue(yield* gone(name), name)
+        }
+        const compute = yield* Compute.scoped({ name: "external-access" })
+        const { host, port } = cluster.resolve(compute.namespace, compute.name)!
+        yield* Effect.promise(async () => {
+          await using _client = init({ layer: Layer.succeedContext(context) })
+          assert.strictEqual(await Promises.externalAccess(host, port), "Received 1 tensor(s)")
+        })
+      }).pipe(Effect.scoped)
     )
 
     it.effect("weights of a state dict are sent one by one", () =>
