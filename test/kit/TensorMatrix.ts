@@ -3,6 +3,8 @@
  * tensors on the wire.
  */
 import { type DType, dtypeInfo, dtypes } from "../../src/schema/DType.ts"
+import type { Tensor } from "../../src/schema/Tensor.ts"
+import { toFloat64Array } from "../../src/schema/TensorElements.ts"
 import type { Case, Layout } from "./TorchTool.ts"
 
 const someMiB = [700, 750] as const
@@ -57,6 +59,12 @@ export const matrix: ReadonlyArray<Case> = dtypes.flatMap((dtype) =>
 
 /** What PyTorch 1.13 does not have, or cannot save. */
 export const isNewer = (dtype: DType): boolean => dtypeInfo(dtype).storage === undefined
+
+/** Whether the elements are the same numbers, whatever the signs of zeros. */
+export const sameNumbers = (a: Tensor, b: Tensor): boolean => {
+  const bytes = (tensor: Tensor) => Buffer.from(toFloat64Array(tensor).map((value) => value + 0).buffer)
+  return bytes(a).equals(bytes(b))
+}
 
 /**
  * PyTorch 2.9 gives −0 or 0 for the negation of a conjugated zero, depending on how many elements it does at a time: there
