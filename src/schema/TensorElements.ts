@@ -38,6 +38,7 @@ const numberWriter = (dtype: DType): ((value: number) => number) | undefined => 
 export const toNestedArray = (tensor: Tensor): NestedArray => {
   const read = elementReader(tensor)
   const { shape } = tensor
+  if (tensor.data.byteLength === 0) checkEmpty(shape)
   let next = 0
   const nest = (axis: number): NestedArray => {
     if (axis === shape.length) return read(next++)
@@ -46,6 +47,24 @@ export const toNestedArray = (tensor: Tensor): NestedArray => {
     return out
   }
   return nest(0)
+}
+
+/** The most arrays that are made of a tensor without elements: its bytes do not bound them. */
+const maxEmptyArrays = 2 ** 20
+
+const checkEmpty = (shape: ReadonlyArray<number>): void => {
+  let arrays = 1
+  let deepest = 1
+  for (const size of shape.slice(0, shape.indexOf(0))) {
+    deepest *= size
+    arrays += deepest
+  }
+  if (arrays > maxEmptyArrays) {
+    throw new InvalidInput({
+      field: "shape",
+      problem: `[${shape.join(", ")}] has no elements, and would be ${arrays} arrays; ${maxEmptyArrays} are the most`
+    })
+  }
 }
 
 /** How `fromArray` is told what to make. */

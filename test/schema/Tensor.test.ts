@@ -117,6 +117,15 @@ describe("Tensor", () => {
       assert.deepStrictEqual(Tensor.fromArray([[], []]).shape, [2, 0])
     })
 
+    it("that are none nest as their shape says, unless that would fill the memory", () => {
+      const empty = (shape: ReadonlyArray<number>) => Tensor.make({ dtype: "uint8", shape, data: new Uint8Array(0) })
+      assert.deepStrictEqual(Tensor.toNestedArray(empty([2, 0, 7])), [[], []])
+      assert.deepStrictEqual(Tensor.toNestedArray(empty([0, 2 ** 40])), [])
+      const error = refused(() => Tensor.toNestedArray(empty([3, 2 ** 40, 0])))
+      assert.match(error.message, /^shape: \[3, 1099511627776, 0\] has no elements, and would be 3298534883332 arrays/)
+      refused(() => Tensor.toNestedArray(empty([2 ** 19, ...new Array(60).fill(1), 0])))
+    })
+
     it("that there is no memory for are refused", () => {
       assert.strictEqual(refused(() => Tensor.zeros([2 ** 50])).field, "shape")
       assert.strictEqual(refused(() => Tensor.zeros([1], { dtype: "text" as DType })).field, "dtype")
