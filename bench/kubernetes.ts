@@ -34,9 +34,9 @@ const pythonCount = Number(values.python)
 const applyRounds = Number(values.rounds)
 /** As many requests at once as the client has connections. */
 const concurrency = 32
-/** A round in which other programs took more of the machine than this is made again, each twice at most in the mean. */
+/** A turn in which other programs took more of the machine than this is taken again, in the mean so often at most. */
 const mostOfOthers = 0.05
-const mostRepetitions = 2
+const mostRepetitions = 4
 /** Lives of a whole client in this process, each with all its Computes. */
 const lives = 3
 const warmUps = 500
@@ -128,23 +128,22 @@ const measureApplies = Effect.fnUntraced(function* ({ operator, port, python, se
     const cpu = { python: [] as Array<number>, ours: [] as Array<number>, bare: [] as Array<number> }
     const others: Array<number> = []
     let disturbed = 0
-    for (let round = 0; rates.ours.length < applyRounds; round++) {
-      const share = shareOfOthers()
-      const results: Array<{ readonly of: keyof typeof rates; readonly rate: number; readonly cpu: number }> = []
+    for (let round = 0; round < applyRounds; round++) {
       for (let turn = 0; turn < clients.length; turn++) {
         const { apply, each, of } = clients[(round + turn) % clients.length]!
-        const { cpuSeconds, seconds } = yield* apply(namesOf(`round-${round}`, each))
-        results.push({ of, rate: each / seconds, cpu: (cpuSeconds / each) * 1000 })
-      }
-      const taken = share()
-      if (taken > mostOfOthers && disturbed < applyRounds * mostRepetitions) {
-        disturbed++
-        continue
-      }
-      others.push(taken)
-      for (const result of results) {
-        rates[result.of].push(result.rate)
-        cpu[result.of].push(result.cpu)
+        while (true) {
+          const share = shareOfOthers()
+          const { cpuSeconds, seconds } = yield* apply(namesOf(`round-${round}-${disturbed}`, each))
+          const taken = share()
+          if (taken > mostOfOthers && disturbed < applyRounds * clients.length * mostRepetitions) {
+            disturbed++
+            continue
+          }
+          others.push(taken)
+          rates[of].push(each / seconds)
+          cpu[of].push((cpuSeconds / each) * 1000)
+          break
+        }
       }
     }
     return { rates, cpu, others, disturbed }
@@ -261,7 +260,7 @@ const program = Effect.gen(function* () {
   yield* say(`after ${warmUps} of each that do not count. The ratio is the median of the rounds' own.`)
   yield* say()
   yield* say(
-    `Rounds in which other programs took more than ${percent(mostOfOthers)} of the machine are made again: ${disturbed} were, and in those that count others took ${percent(quantile(others, 0.5))}, ${percent(Math.max(...others))} at most.`
+    `A turn in which other programs took more than ${percent(mostOfOthers)} of the machine is taken again: ${disturbed} were, and in those that count others took ${percent(quantile(others, 0.5))}, ${percent(Math.max(...others))} at most.`
   )
   yield* say()
   const times = {
