@@ -336,8 +336,9 @@ const program = Effect.gen(function* () {
     "it): resident memory is told as V8 leaves it, and after a collection of the last resort, which gives that back."
   )
   yield* say()
-  const footprintRow = (name: string, { external, heap, resident, sockets }: Footprint) => [
+  const footprintRow = (name: string, { asLeft, external, heap, resident, sockets }: Footprint) => [
     name,
+    mib(asLeft),
     mib(resident),
     mib(heap),
     mib(external),

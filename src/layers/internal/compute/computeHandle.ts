@@ -219,10 +219,12 @@ export const makeHandle = Effect.fnUntraced(function* (
       )
     ),
     resource: Effect.sync(() => latest),
-    changes: Stream.suspend(() => states(watch, identity, latest.metadata.resourceVersion)).pipe(
-      Stream.tap((resource) => Effect.sync(() => remember(resource))),
-      Stream.changesWith((a, b) => a.metadata.resourceVersion === b.metadata.resourceVersion),
-      Stream.catchTag("ComputeDeleted", () => Stream.empty)
+    changes: Stream.suspend(() =>
+      states(watch, identity, latest.metadata.resourceVersion).pipe(
+        Stream.tap((resource) => Effect.sync(() => remember(resource))),
+        Stream.changesWith((a, b) => a.metadata.resourceVersion === b.metadata.resourceVersion),
+        Stream.catchTag("ComputeDeleted", () => Stream.empty)
+      )
     ),
     sendTensors: (tensors, options) => Effect.flatMap(connection.get, (open) => open.sendTensors(tensors, options)),
     receiveTensors: (request) => Stream.unwrap(Effect.map(connection.get, (open) => open.receiveTensors(request))),
