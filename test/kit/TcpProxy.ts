@@ -9,6 +9,8 @@ import type * as Scope from "effect/Scope"
 export interface TcpProxy {
   readonly host: string
   readonly port: number
+  /** How many connections were made through it. */
+  readonly accepted: () => number
   /** Resets every connection. */
   readonly cut: Effect.Effect<void>
 }
@@ -35,7 +37,9 @@ export const make = (
 ): Effect.Effect<TcpProxy, never, Scope.Scope> =>
   Effect.gen(function* () {
     const sockets = new Set<Socket>()
+    let accepted = 0
     const server = createServer({ noDelay: true }, (downstream) => {
+      accepted++
       const upstream = connect({ host: target.host, port: target.port, noDelay: true })
       for (const socket of [downstream, upstream]) {
         sockets.add(socket)
@@ -57,6 +61,7 @@ export const make = (
     return {
       host: "127.0.0.1",
       port,
+      accepted: () => accepted,
       cut: Effect.sync(() => {
         for (const socket of sockets) socket.resetAndDestroy()
       })

@@ -29,6 +29,7 @@ import { kubernetes } from "../kit/kubernetesClient.ts"
 import { describeWith, peers } from "../kit/peers.ts"
 import { run } from "../kit/process.ts"
 import * as SocksProxy from "../kit/SocksProxy.ts"
+import * as TcpProxy from "../kit/TcpProxy.ts"
 
 interface Machine {
   readonly env?: Readonly<Record<string, string>> | undefined
@@ -378,6 +379,19 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
         const unresolved = yield* refusal(options(server, { server: url }), { env: direct })
         assert.include(unresolved.message, "cannot be resolved")
         assert.strictEqual(proxy.asked.length, before)
+      })
+    )
+
+    it.effect("over a connection that is kept between requests seconds apart", () =>
+      Effect.gen(function* () {
+        const server = yield* KubeApiServer
+        const between = yield* TcpProxy.make({ host: "127.0.0.1", port: server.port })
+        yield* Effect.gen(function* () {
+          yield* list
+          yield* Effect.sleep("6 seconds")
+          yield* list
+        }).pipe(Effect.provide(kubernetes(options(server, { server: `https://127.0.0.1:${between.port}` }))))
+        assert.strictEqual(between.accepted(), 1)
       })
     )
 
