@@ -1,6 +1,6 @@
 // Prepares the real counterparts that the tests and measurements run against, into `.peers` (or the folder that
 // EFFECT_KPU_PEERS names): kube-apiserver, kubectl and etcd built from their Go modules, the Go tensor programs, a
-// Python environment with PyTorch 2.9 and grpcio, and PyTorch 1.13. What is there already is left as it is.
+// Python environment with PyTorch 2.9 and grpcio, PyTorch 1.13, zsh and fish. What is there already is left as it is.
 //
 //   node scripts/peers.mjs            prepares what is missing
 //   node scripts/peers.mjs --list     says what is there and what is missing
@@ -10,10 +10,11 @@
 import { mkdirSync } from "node:fs"
 import { buildGo, programs } from "./peers/go.mjs"
 import { pytorch, pytorch113 } from "./peers/python.mjs"
+import { shells } from "./peers/shells.mjs"
 import { folder, note, noted, seconds, summary } from "./peers/workshop.mjs"
 
 /** Each peer: its name, what it is, how to find it, how to make it. */
-const all = [...programs.map(buildGo), pytorch, pytorch113]
+const all = [...programs.map(buildGo), pytorch, pytorch113, ...shells]
 
 const args = process.argv.slice(2)
 const names = args.filter((arg) => !arg.startsWith("-"))

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
+import { installPackage } from "./debian.mjs"
 import { fileText, folder, kept, Problem, root, run, stampOf, which } from "./workshop.mjs"
 
 const requirements = "test/peers/python/requirements.txt"
@@ -94,13 +95,7 @@ export const pytorch113 = {
   find: () => kept("pytorch113", "1.13") ?? (existsSync(SYSTEM) ? torch113(SYSTEM) : undefined),
   make: async () => {
     const wish = "Install Debian 12's python3-torch (apt-get install python3-torch), which is 1.13."
-    if (!which("apt-get"))
-      throw new Problem(`PyTorch 1.13 comes from Debian's packages, and there is no apt-get here. ${wish}`)
-    if (process.getuid?.() !== 0)
-      throw new Problem(`PyTorch 1.13 comes from Debian's packages, which only root installs. ${wish}`)
-    const env = { DEBIAN_FRONTEND: "noninteractive" }
-    await run("apt-get", ["update", "-q"], { env })
-    await run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "python3-torch"], { env })
+    await installPackage("PyTorch 1.13", "python3-torch", wish)
     const made = torch113(SYSTEM)
     if (!made)
       throw new Problem(

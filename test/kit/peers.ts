@@ -1,6 +1,6 @@
 /**
  * Where the real counterparts are that `npm run peers` prepares or finds: kube-apiserver and etcd, kubectl, PyTorch 2.9
- * with grpcio, PyTorch 1.13, the Go tensor programs. Each is `undefined` where it is missing, and the tests that need it
+ * with grpcio, PyTorch 1.13, the Go tensor programs, zsh and fish. Each is `undefined` where it is missing, and the tests that need it
  * are then skipped, by a name that says what was missing.
  *
  * The folder is `.peers` of this checkout, or the one that `EFFECT_KPU_PEERS` names, so that several checkouts share one.
@@ -33,6 +33,8 @@ export interface Peers {
   readonly pytorch113: PythonPeer | undefined
   /** The Go tensor server and client. */
   readonly kputensor: string | undefined
+  readonly zsh: string | undefined
+  readonly fish: string | undefined
 }
 
 /** What each peer is called where people read it. */
@@ -41,7 +43,9 @@ export const titles: { readonly [K in keyof Peers]: string } = {
   kubectl: "kubectl 1.34",
   pytorch: "PyTorch 2.9 with grpcio",
   pytorch113: "PyTorch 1.13",
-  kputensor: "the Go tensor programs"
+  kputensor: "the Go tensor programs",
+  zsh: "the zsh shell",
+  fish: "the fish shell"
 }
 
 /** What `npm run peers` noted about the peers that it cannot put at a fixed place. */
@@ -71,7 +75,9 @@ const find = (): Peers => {
     kubectl: binary("kubectl", "TEST_ASSET_KUBECTL"),
     pytorch: python("pytorch"),
     pytorch113: python("pytorch113"),
-    kputensor: existing(notes["kputensor"]?.path)
+    kputensor: existing(notes["kputensor"]?.path),
+    zsh: existing(notes["zsh"]?.path),
+    fish: existing(notes["fish"]?.path)
   }
 }
 
