@@ -60,8 +60,8 @@ const connectionWindow = 2 ** 30
 const maxHeaderBlock = 64 * 1024
 
 /** What a stream may send in its turn, and what the socket is given before the kernel has taken it. */
-const quantum = 256 * 1024
-const maxInFlight = 1024 * 1024
+const quantum = 512 * 1024
+const maxInFlight = 2 * 1024 * 1024
 
 /** Answers to a peer that makes us answer and does not read: more than this, and it is left. */
 const maxBacklog = 16 * 2 ** 20
