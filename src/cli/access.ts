@@ -24,7 +24,15 @@ const readCa = (path: string): Effect.Effect<string, KubeConfigError> =>
   })
 
 const found = ({ context, kubeconfig }: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> =>
-  kubeconfig === undefined ? Default.layerWith({ context }) : KubeConfig.layerFile(kubeconfig, { context })
+  kubeconfig === undefined
+    ? Layer.catch(Default.layerWith({ context }), (error) => Layer.effect(Service.KubeConfig, Effect.fail(told(error))))
+    : KubeConfig.layerFile(kubeconfig, { context })
+
+/** Where nothing was found, what a program could do is no help at a terminal: what a person can do stands beside it. */
+const told = (error: KubeConfigError): KubeConfigError =>
+  error.tried.length === 0
+    ? error
+    : new KubeConfigError({ problem: "no way to a Kubernetes cluster was found. Tried:", tried: error.tried })
 
 const overridden = Effect.fnUntraced(function* (base: Service.KubeConfig["Service"], flags: Globals) {
   const { certificateAuthority, insecureSkipTlsVerify, server, token } = flags

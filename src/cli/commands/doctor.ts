@@ -229,7 +229,11 @@ export const doctor = Command.make(
             yield* note(
               "config",
               titles.config,
-              ok(`${config.source}: ${config.server}, namespace ${namespace.name} (${namespace.source})`)
+              ok(
+                `${config.source}: ${config.server}, namespace ${namespace.name}${
+                  namespace.source === config.source ? "" : ` (${namespace.source})`
+                }`
+              )
             )
             yield* lookAtCluster
           }),

@@ -77,6 +77,8 @@ describe("kpu's command line", () => {
       const nowhere = yield* kpu(["get"], { env: { HOME: path } })
       assert.strictEqual(nowhere.code, exitCodes.unreachable)
       assert.match(nowhere.stderr, /- KUBECONFIG: not set[\s\S]*kube\/config: no such file[\s\S]*try: .*kpu local up/)
+      // What a program would do is no help at a terminal.
+      assert.notInclude(nowhere.stderr, "KubeConfig.layer")
     })
   )
 
