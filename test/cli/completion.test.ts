@@ -25,73 +25,86 @@ const prepared = (shell: string) =>
       script,
       files,
       folder: folder.path,
-      env: { ...env, PATH: `${bin}:${process.env["PATH"]}`, PS1: "$ ", ZDOTDIR: folder.path, INPUTRC: "/dev/null" }
+      env: { ...env, PATH: `${bin}:${process.env["PATH"]}`, ZDOTDIR: folder.path, INPUTRC: "/dev/null" }
     }
   })
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal is told begins with the escape character
 const escapes = /\u001b(?:\[[0-9;?>]*[A-Za-z]|[=>])|\r|\u0007|\u0008/g
 
-/** What is on the screen after a line was typed that ends in Tab. */
-const typed = (
+/** A shell at a terminal; gives what is on the screen once a line that ends in Tab shows what is expected. */
+const session = (
   shell: ReadonlyArray<string>,
   setup: string,
-  line: string,
-  expected: RegExp,
   options: { readonly env: Readonly<Record<string, string>> }
 ) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const session = yield* terminal(shell, { env: options.env, columns: 200 })
-      session.type(`${setup}; echo re''ady\r`)
-      yield* session.shown(/ready/)
-      session.type(line)
-      const deadline = Date.now() + 60_000
-      const seen = () => session.output().split("ready").at(-1)!.replace(escapes, "")
-      while (!expected.test(seen()) && Date.now() < deadline) yield* Effect.sleep("50 millis")
-      assert.match(seen(), expected, `after ${JSON.stringify(line)}`)
-    })
-  )
+  Effect.gen(function* () {
+    const screen = yield* terminal(shell, { env: { ...options.env, HISTFILE: "/dev/null" }, columns: 200 })
+    let steps = 0
+    const seen = (since: string) => (screen.output().split(since)[1] ?? "").replace(escapes, "")
+    const until = (since: string, pattern: RegExp, what: string) =>
+      Effect.gen(function* () {
+        const deadline = Date.now() + 60_000
+        while (!pattern.test(seen(since)) && Date.now() < deadline) yield* Effect.sleep("20 millis")
+        assert.match(seen(since), pattern, `after ${JSON.stringify(what)} in ${screen.output()}`)
+      })
+    const prompt = (line: string) =>
+      Effect.suspend(() => {
+        const mark = `at step ${++steps}.`
+        // The line as it is typed does not hold the mark.
+        screen.type(`\u0015${line}echo at ''step ${steps}.\r`)
+        return Effect.as(until(mark, /\$ $/, line), mark)
+      })
+    yield* prompt(`${setup}; `)
+    return (line: string, expected: RegExp) =>
+      Effect.gen(function* () {
+        const mark = yield* prompt("")
+        screen.type(line)
+        yield* until(mark, expected, line)
+      })
+  })
 
 /** Lines that end in Tab, and what the screen then holds. Two Tabs list what there is. */
-const cases: ReadonlyArray<readonly [what: string, line: string, expected: RegExp]> = [
-  ["a command", "kpu comple\t", /kpu completion /],
-  ["the commands that begin so", "kpu de\t\t", /delete[\s\S]*describe|describe[\s\S]*delete/],
-  ["commands of a command", "kpu local st\t", /kpu local status /],
-  ["a flag of a command", "kpu get --wat\t", /kpu get --watch /],
-  ["a flag that every command has", "kpu send --kubecon\t", /kpu send --kubeconfig/],
-  ["the value of a flag", "kpu get --output js\t", /kpu get --output json /],
-  ["the value of an argument", "kpu completion fi\t", /kpu completion fish /],
-  ["a Compute", "kpu describe al\t", /kpu describe alpha /],
-  ["another Compute", "kpu delete alpha be\t", /kpu delete alpha beta /],
-  ["a Compute of the namespace on the line", "kpu describe -n default al\t", /kpu describe -n default alpha /],
-  [
-    "a Compute after flags",
-    "kpu --output=name delete --namespace=default al\t",
-    /kpu --output=name delete --namespace=default alpha /
-  ],
-  ["a file", "kpu inspect my\t", /kpu inspect (my\\ model\.pt|'my model\.pt') /],
-  ["a file after a Compute", "kpu send alpha my\t", /kpu send alpha (my\\ model\.pt|'my model\.pt') /],
-  ["the file of a flag", "kpu apply -f my\t", /kpu apply -f (my\\ model\.pt|'my model\.pt') /]
+const cases: ReadonlyArray<readonly [line: string, expected: RegExp]> = [
+  ["kpu comple\t", /kpu completion /],
+  ["kpu de\t\t", /delete[\s\S]*describe|describe[\s\S]*delete/],
+  ["kpu local st\t", /kpu local status /],
+  ["kpu get --wat\t", /kpu get --watch /],
+  ["kpu send --kubecon\t", /kpu send --kubeconfig/],
+  ["kpu get --output js\t", /kpu get --output json /],
+  ["kpu completion fi\t", /kpu completion fish /],
+  ["kpu describe al\t", /kpu describe alpha /],
+  ["kpu delete alpha be\t", /kpu delete alpha beta /],
+  ["kpu describe -n default al\t", /kpu describe -n default alpha /],
+  ["kpu --output=name delete --namespace=default al\t", /kpu --output=name delete --namespace=default alpha /],
+  ["kpu inspect my\t", /kpu inspect (my\\ model\.pt|'my model\.pt') /],
+  ["kpu send alpha my\t", /kpu send alpha (my\\ model\.pt|'my model\.pt') /],
+  ["kpu apply -f my\t", /kpu apply -f (my\\ model\.pt|'my model\.pt') /]
 ]
 
 describeTerminal("completion in bash", () => {
-  it.live.each(cases)("completes %s", ([, line, expected]) =>
+  it.live("completes commands, flags, values, Computes and files", () =>
     Effect.gen(function* () {
       const { env, files, script } = yield* prepared("bash")
-      yield* typed(["bash", "--norc", "--noprofile", "-i"], `cd '${files}'; source '${script}'`, line, expected, {
-        env
-      })
+      const types = yield* session(
+        ["bash", "--norc", "--noprofile", "-i"],
+        `PS1='$ '; cd '${files}'; source '${script}'`,
+        {
+          env
+        }
+      )
+      for (const [line, expected] of cases) yield* types(line, expected)
     })
   )
 })
 
 describeWith(["zsh"], "completion in zsh", () => {
-  it.live.each(cases)("completes %s", ([, line, expected]) =>
+  it.live("completes commands, flags, values, Computes and files", () =>
     Effect.gen(function* () {
       const { env, files, folder } = yield* prepared("zsh")
       const setup = `PROMPT='$ '; fpath=('${folder}' $fpath); autoload -U compinit; compinit -u -D; cd '${files}'`
-      yield* typed([need("zsh"), "-f", "-i"], setup, line, expected, { env })
+      const types = yield* session([need("zsh"), "-f", "-i"], setup, { env })
+      for (const [line, expected] of cases) yield* types(line, expected)
     })
   )
 
@@ -99,7 +112,8 @@ describeWith(["zsh"], "completion in zsh", () => {
     Effect.gen(function* () {
       const { env, script } = yield* prepared("zsh")
       const setup = `PROMPT='$ '; autoload -U compinit; compinit -u -D; source '${script}'`
-      yield* typed([need("zsh"), "-f", "-i"], setup, "kpu comple\t", /kpu completion /, { env })
+      const types = yield* session([need("zsh"), "-f", "-i"], setup, { env })
+      yield* types("kpu comple\t", /kpu completion /)
     })
   )
 })

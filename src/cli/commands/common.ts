@@ -7,7 +7,7 @@ import { NotReady } from "../../schema/KpuError.ts"
 import { isReady } from "../../schema/Readiness.ts"
 import type { Handle, ReadyOptions } from "../../services/ComputeHandle.ts"
 import { Namespace } from "../../services/Namespace.ts"
-import { dialOptions } from "../client.ts"
+import { dialOptions, withClient } from "../client.ts"
 import { globals } from "../globals.ts"
 import { type ActionResult, outputVersion } from "../output/json.ts"
 import { report } from "../output/report.ts"
@@ -84,3 +84,29 @@ export const forEachName = <E, R>(
     if (done.length > 0) yield* reportActions(done)
     for (const exit of exits) if (exit._tag === "Failure") return yield* Effect.failCause(exit.cause)
   })
+
+/** Changes several Computes the same way, waits until each is so, and reports it. */
+export const changeEach = <E, R>(
+  names: ReadonlyArray<string>,
+  options: {
+    readonly action: ActionResult["action"]
+    /** What is shown meanwhile. */
+    readonly label: (name: string) => string
+    readonly change: (compute: Handle) => Effect.Effect<void, E, R>
+    /** Counts a Compute that is not there as done. */
+    readonly ignoreAbsent?: boolean | undefined
+  }
+) =>
+  forEachName(names, (name) =>
+    Effect.gen(function* () {
+      const compute = yield* attach(name)
+      const { uid } = (yield* compute.resource).metadata
+      yield* whileWaiting(options.label(`compute/${compute.name}`))(options.change(compute))
+      return actionResult(options.action, { ...compute, uid })
+    }).pipe(
+      Effect.catchIf(
+        (error) => options.ignoreAbsent === true && isAbsent(error as Parameters<typeof isAbsent>[0]),
+        () => absent(name)
+      )
+    )
+  ).pipe(withClient)

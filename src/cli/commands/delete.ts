@@ -1,11 +1,8 @@
 /** `kpu delete`: deletes Computes. */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Effect from "effect/Effect"
-import { withClient } from "../client.ts"
 import { computeNames, duration, orUndefined } from "../input/flags.ts"
-import { whileWaiting } from "../output/Waiting.ts"
-import { absent, actionResult, attach, forEachName, isAbsent } from "./common.ts"
+import { changeEach } from "./common.ts"
 
 export const deleteCommand = Command.make(
   "delete",
@@ -21,19 +18,12 @@ export const deleteCommand = Command.make(
     )
   },
   ({ gracePeriod, ignoreNotFound, names }) =>
-    forEachName(names, (name) =>
-      Effect.gen(function* () {
-        const compute = yield* attach(name)
-        const { uid } = (yield* compute.resource).metadata
-        yield* compute.delete({ gracePeriod }).pipe(whileWaiting(`deleting compute/${compute.name}`))
-        return actionResult("deleted", { ...compute, uid })
-      }).pipe(
-        Effect.catchIf(
-          (error) => ignoreNotFound && isAbsent(error),
-          () => absent(name)
-        )
-      )
-    ).pipe(withClient)
+    changeEach(names, {
+      action: "deleted",
+      label: (compute) => `deleting ${compute}`,
+      change: (compute) => compute.delete({ gracePeriod }),
+      ignoreAbsent: ignoreNotFound
+    })
 ).pipe(
   Command.withDescription("Delete Computes, and wait until they are gone"),
   Command.withExamples([

@@ -1,10 +1,7 @@
 /** `kpu resume`: scales suspended Computes up again. */
 import * as Command from "effect/cli/Command"
-import * as Effect from "effect/Effect"
-import { withClient } from "../client.ts"
 import { computeNames, waitTimeout } from "../input/flags.ts"
-import { whileWaiting } from "../output/Waiting.ts"
-import { actionResult, attach, forEachName } from "./common.ts"
+import { changeEach } from "./common.ts"
 
 export const resume = Command.make(
   "resume",
@@ -13,13 +10,11 @@ export const resume = Command.make(
     timeout: waitTimeout
   },
   ({ names, timeout }) =>
-    forEachName(names, (name) =>
-      Effect.gen(function* () {
-        const compute = yield* attach(name)
-        yield* compute.resume({ timeout }).pipe(whileWaiting(`waiting for compute/${compute.name} to be resumed`))
-        return actionResult("resumed", { ...compute, uid: (yield* compute.resource).metadata.uid })
-      })
-    ).pipe(withClient)
+    changeEach(names, {
+      action: "resumed",
+      label: (compute) => `waiting for ${compute} to be resumed`,
+      change: (compute) => compute.resume({ timeout })
+    })
 ).pipe(
   Command.withDescription("Scale suspended Computes up again, and wait until they serve"),
   Command.withExamples([{ command: "kpu resume my-compute --timeout 10m", description: "Resume one, and wait" }])
