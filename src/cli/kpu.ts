@@ -8,6 +8,7 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import type * as HelpDoc from "effect/cli/HelpDoc"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -29,10 +30,10 @@ import { suspend } from "./commands/suspend.ts"
 import { wait } from "./commands/wait.ts"
 import { exitCodes } from "./exitCodes.ts"
 import { globalFlags, hasSwitch, outputOf } from "./globals.ts"
-import { expandArguments } from "./input/arguments.ts"
 import { loggingLayer } from "./logging.ts"
 import { type ErrorBlock, errorBlock, errorReport, formatErrorBlock, usageBlock } from "./output/errorBlock.ts"
-import { Screen } from "./output/Screen.ts"
+import { Screen, type Stream } from "./output/Screen.ts"
+import { coloured, type Style } from "./output/Style.ts"
 import { packageVersion } from "./version.ts"
 
 /** `--version` without effect's `-v`, which is `--verbose` here. */
@@ -58,27 +59,27 @@ export const kpu = Command.make("kpu").pipe(
   Command.withGlobalFlags(globalFlags)
 )
 
+/** An error as these arguments ask for it: for people, or for programs. */
+export const errorText = (block: ErrorBlock, args: ReadonlyArray<string>, style: Style): string =>
+  outputOf(args) === "json"
+    ? JSON.stringify(errorReport(block))
+    : formatErrorBlock(block, style, hasSwitch(args, "--verbose", "v"))
+
 /** Runs the command; gives the exit code. Everything that goes wrong has been said when it ends. */
-export const runKpu = (argv: ReadonlyArray<string>) =>
+export const runKpu = (args: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const screen = yield* Screen
-    const args = expandArguments(argv)
-    const verbose = hasSwitch(args, "--verbose", "v")
-    const asJson = outputOf(args) === "json"
+    const showError = (block: ErrorBlock) => screen.warn(errorText(block, args, screen.err.style))
 
-    const showError = (block: ErrorBlock) =>
-      screen.warn(asJson ? JSON.stringify(errorReport(block)) : formatErrorBlock(block, screen.err.style, verbose))
-
-    const formatter = CliOutput.defaultFormatter({
-      colors: screen.out.style !== screen.err.style || screen.out.isTerminal
-    })
+    const helpFor = (stream: Stream, doc: HelpDoc.HelpDoc): string =>
+      CliOutput.defaultFormatter({ colors: stream.style === coloured }).formatHelpDoc(doc)
     const presenter: CliOutput.Presenter = {
       present: (event) => {
         switch (event._tag) {
           case "Help":
             return event.reason === "Requested"
-              ? screen.print(formatter.formatHelpDoc(event.helpDoc))
-              : screen.warn(formatter.formatHelpDoc(event.helpDoc))
+              ? screen.print(helpFor(screen.out, event.helpDoc))
+              : screen.warn(helpFor(screen.err, event.helpDoc))
           case "InvalidInvocation":
             return showError(usageBlock(event.commandPath, event.errors))
           case "Version":
@@ -90,14 +91,13 @@ export const runKpu = (argv: ReadonlyArray<string>) =>
     const exit = yield* Command.runWith(kpu, { version: packageVersion })(args).pipe(
       Effect.provide(
         Layer.mergeAll(
-          loggingLayer({ verbose }),
+          loggingLayer({ verbose: hasSwitch(args, "--verbose", "v") }),
           CliOutput.layerPresenter(presenter),
           CliConfig.layer({ builtIns: [GlobalFlag.Help, Version] })
         )
       ),
       Effect.exit
     )
-    yield* Effect.uninterruptible(Effect.void)
     const code = yield* exitCode(exit, showError)
     yield* screen.flush
     return code
@@ -112,9 +112,7 @@ const exitCode = (
   if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(exitCodes.interrupted)
   const error = Cause.squash(cause)
   // Presented when it came up.
-  if (CliError.isCliError(error)) {
-    return Effect.succeed(error._tag === "ShowHelp" && error.errors.length === 0 ? exitCodes.usage : exitCodes.usage)
-  }
+  if (CliError.isCliError(error)) return Effect.succeed(exitCodes.usage)
   if (error instanceof ExitCode) return Effect.succeed(error.exitCode)
   const block = errorBlock(cause)
   return Effect.as(showError(block), block.exitCode)

@@ -5,27 +5,31 @@
  * cancelled, a Compute that was held is deleted, a partial file is removed. A second one leaves at once and says what
  * is left behind.
  *
- * **Pipes.** A reader that goes away (`kpu get -w | head -1`) ends the command, in order and without an error.
+ * **Pipes.** A reader that goes away (`kpu get -w | head -1`) ends the command, in order and without an error. An output
+ * that cannot be written (a full disk) ends it with one.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { exitCodes } from "./exitCodes.ts"
+import { fileError } from "./files/disk.ts"
 import { hasSwitch } from "./globals.ts"
 import { expandArguments } from "./input/arguments.ts"
-import { runKpu } from "./kpu.ts"
+import { errorText, runKpu } from "./kpu.ts"
 import * as Leftovers from "./Leftovers.ts"
-import { layer as screenLayer } from "./output/Screen.ts"
+import { errorBlock } from "./output/errorBlock.ts"
+import { layer as screenLayer, streamOf } from "./output/Screen.ts"
 
-const args = process.argv.slice(2)
+const args = expandArguments(process.argv.slice(2))
 const leftovers = Leftovers.make()
 
 const program = runKpu(args).pipe(
   Effect.provide(
     Layer.mergeAll(
-      screenLayer({ quiet: hasSwitch(expandArguments(args), "--quiet", "q") }),
+      screenLayer({ quiet: hasSwitch(args, "--quiet", "q") }),
       NodeServices.layer,
       Layer.succeed(Leftovers.Leftovers, leftovers)
     )
@@ -61,14 +65,23 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   })
 }
 
-let readerIsGone = false
-process.stdout.on("error", () => {
-  readerIsGone = true
+let outputError: NodeJS.ErrnoException | undefined
+process.stdout.on("error", (cause) => {
+  outputError ??= cause
   Effect.runFork(Fiber.interrupt(fiber))
 })
 
+/** The exit code where standard output took no more: its reader had enough, or what was written is lost. */
+const outputExit = (cause: NodeJS.ErrnoException): number => {
+  if (cause.code === "EPIPE") return exitCodes.ok
+  const block = errorBlock(Cause.fail(fileError("write", "standard output", cause)))
+  process.stderr.write(`${errorText(block, args, streamOf(process.stderr).style)}\n`)
+  return block.exitCode
+}
+
 fiber.addObserver((exit) => {
-  const code = readerIsGone ? exitCodes.ok : Exit.isSuccess(exit) ? exit.value : exitCodes.failure
+  const code =
+    outputError !== undefined ? outputExit(outputError) : Exit.isSuccess(exit) ? exit.value : exitCodes.failure
   // Whatever still keeps the process (a socket that closes slowly, standard input) is not waited for.
   process.exit(interruptedBy === undefined ? code : codes[interruptedBy])
 })

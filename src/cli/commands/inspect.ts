@@ -14,6 +14,7 @@ import { report } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
 import { statisticsOfBlocks } from "../output/statistics.ts"
 import { formatShown, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
+import { visible } from "../output/visible.ts"
 import { only } from "./transfers.ts"
 
 export const inspect = Command.make(
@@ -43,20 +44,24 @@ export const inspect = Command.make(
     }
     const wanted = only === undefined ? undefined : new Set(only)
     const shown: Array<Shown> = []
+    const text: Array<string> = []
     for (const path of files) {
+      if (files.length > 1) text.push(screen.out.style.dim(`${visible(path)}:`))
       const file = yield* openTensors(path)
       const named = (name: string) => (name === "" ? nameOfFile(path) : name)
       const isWanted = (name: string) => wanted === undefined || wanted.has(name)
       for (const { byteLength, dtype, name, shape } of file.infos) {
         if (!isWanted(named(name))) continue
-        shown.push({
+        const item = {
           name: named(name),
           file: path,
           dtype,
           shape,
           bytes: byteLength,
           statistics: statistics ? yield* statisticsOfBlocks(dtype, file.blocks(name)) : undefined
-        })
+        }
+        shown.push(item)
+        text.push(formatShown(item, screen.out.style))
       }
     }
     const missing = only?.find((name) => !shown.some((item) => item.name === name))
@@ -71,12 +76,6 @@ export const inspect = Command.make(
       yield* screen.say(`plot written to ${plot}`)
     }
     const total = shown.reduce((sum, { bytes }) => sum + bytes, 0)
-    const text: Array<string> = []
-    for (const path of files) {
-      const own = shown.filter(({ file }) => file === path)
-      if (files.length > 1) text.push(screen.out.style.dim(`${path}:`))
-      text.push(...own.map((item) => formatShown(item, screen.out.style)))
-    }
     if (shown.length !== 1) text.push(`${count(shown.length, "tensor")}, ${formatBytes(total)}`)
     yield* report({
       text: text.join("\n"),

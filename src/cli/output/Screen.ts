@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { coloured, plain, type Style } from "./Style.ts"
+import { harmless } from "./visible.ts"
 
 /** How results are written. */
 export type Format = "text" | "json" | "yaml" | "name"
@@ -47,7 +48,8 @@ export interface ScreenOptions {
   readonly quiet: boolean
 }
 
-const streamOf = (stream: NodeJS.WriteStream): Stream => {
+/** What a stream of this process is. */
+export const streamOf = (stream: NodeJS.WriteStream): Stream => {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env
   const isTerminal = stream.isTTY === true
   const forced = FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0" && FORCE_COLOR !== "false"
@@ -71,8 +73,10 @@ const send = (stream: NodeJS.WriteStream, data: string | Uint8Array): Effect.Eff
 
 const flushed = (stream: NodeJS.WriteStream): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    if (stream.destroyed || stream.writableLength === 0) return resume(Effect.void)
-    stream.write("", () => resume(Effect.void))
+    // What went wrong with a stream is told a turn of the event loop later.
+    const done = () => void setImmediate(() => resume(Effect.void))
+    if (stream.destroyed || stream.writableLength === 0) done()
+    else stream.write("", done)
   })
 
 // A reader that goes away must not end the process with a stack trace.
@@ -104,7 +108,7 @@ export const layer = (options: ScreenOptions): Layer.Layer<Screen> =>
             const status = shown
             const cleared = erase()
             shown = status
-            return send(process.stderr, `${cleared}${text}\n${status}`)
+            return send(process.stderr, `${cleared}${harmless(text, err.style === coloured)}\n${status}`)
           })
         const service = Screen.of({
           out,
@@ -113,9 +117,10 @@ export const layer = (options: ScreenOptions): Layer.Layer<Screen> =>
           print: (text) =>
             Effect.suspend(() => {
               const cleared = erase()
+              const shown = `${harmless(text, out.style === coloured)}\n`
               return cleared === ""
-                ? send(process.stdout, `${text}\n`)
-                : Effect.andThen(send(process.stderr, cleared), send(process.stdout, `${text}\n`))
+                ? send(process.stdout, shown)
+                : Effect.andThen(send(process.stderr, cleared), send(process.stdout, shown))
             }),
           write: (bytes) => send(process.stdout, bytes),
           say: (text) => (options.quiet ? Effect.void : line(text)),

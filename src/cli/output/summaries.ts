@@ -5,6 +5,7 @@ import { type PlotItem, plotSvg } from "./plot.ts"
 import { formatBytes, formatNumber } from "./quantities.ts"
 import type { Style } from "./Style.ts"
 import { type Statistics, sparkline, statisticsOf } from "./statistics.ts"
+import { visible } from "./visible.ts"
 
 /** A tensor with a name, and where it comes from or goes to. */
 export interface Shown {
@@ -53,14 +54,16 @@ export const summaryOf = ({ bytes, dtype, file, name, shape, statistics }: Shown
 export const formatShown = (shown: Shown, style: Style): string => {
   const { statistics } = shown
   const lines = [
-    `${style.bold(shown.name === "" ? "(unnamed)" : shown.name)}  ${shown.dtype} [${shown.shape.join(", ")}]  ${formatBytes(shown.bytes)}`
+    `${style.bold(shown.name === "" ? "(unnamed)" : visible(shown.name))}  ${shown.dtype} [${shown.shape.join(", ")}]  ${formatBytes(shown.bytes)}`
   ]
   if (statistics !== undefined) {
     const { histogram, infCount, max, mean, min, nanCount, std } = statistics
     const none = `NaN ${nanCount}${infCount > 0 ? `  inf ${infCount}` : ""}`
     lines.push(
       min === undefined
-        ? `  no finite elements  ${none}`
+        ? statistics.count === 0
+          ? "  no elements"
+          : `  no finite elements  ${style.yellow(none)}`
         : `  min ${formatNumber(min)}  max ${formatNumber(max!)}  ${mean === undefined ? "" : `mean ${formatNumber(mean)}  `}${std === undefined ? "" : `std ${formatNumber(std)}  `}${nanCount + infCount > 0 ? style.yellow(none) : none}`
     )
     if (histogram !== undefined && min !== max) {
