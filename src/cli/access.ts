@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { KubeConfig } from "../KubeConfig.ts"
 import * as Default from "../layers/KubeConfigDefault.ts"
-import { KubeConfigError } from "../schema/KpuError.ts"
+import { InvalidInput, KubeConfigError } from "../schema/KpuError.ts"
 import * as Service from "../services/KubeConfig.ts"
 import { fileProblem } from "./files/disk.ts"
 import type { Globals } from "./globals.ts"
@@ -59,20 +59,33 @@ const overridden = Effect.fnUntraced(function* (base: Service.KubeConfig["Servic
 const bearer = (token: Redacted.Redacted<string>): Redacted.Redacted<string> =>
   Redacted.make(`Bearer ${Redacted.value(token)}`)
 
+const isHttp = (url: string): boolean => /^https?:$/.test(URL.parse(url)?.protocol ?? "")
+
 /** The cluster that the flags lead to. */
-export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError> => {
+export const kubeConfigLayer = (globals: Globals): Layer.Layer<Service.KubeConfig, KubeConfigError | InvalidInput> => {
   const environment = process.env["KPU_TOKEN"]
   const token =
     globals.token ?? (environment === undefined || environment === "" ? undefined : Redacted.make(environment))
   const flags = { ...globals, token }
   const { certificateAuthority, context, insecureSkipTlsVerify, kubeconfig, server } = flags
+  if (server !== undefined && !isHttp(server)) {
+    const problem = `${JSON.stringify(server)} is no URL such as https://kubernetes.example.com:6443`
+    return Layer.effect(Service.KubeConfig, Effect.fail(new InvalidInput({ field: "--server", problem })))
+  }
   const alone = (url: string) =>
-    KubeConfig.layerOptions({
-      server: url,
-      token,
-      caFile: certificateAuthority,
-      insecureSkipTlsVerify: insecureSkipTlsVerify === true ? true : undefined
-    })
+    Layer.effect(
+      Service.KubeConfig,
+      Effect.map(Service.KubeConfig, (config) => Service.KubeConfig.of({ ...config, source: "--server" }))
+    ).pipe(
+      Layer.provide(
+        KubeConfig.layerOptions({
+          server: url,
+          token,
+          caFile: certificateAuthority,
+          insecureSkipTlsVerify: insecureSkipTlsVerify === true ? true : undefined
+        })
+      )
+    )
   if (server !== undefined && token !== undefined && kubeconfig === undefined && context === undefined)
     return alone(server)
   const base = Layer.effect(

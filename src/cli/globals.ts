@@ -6,7 +6,7 @@ import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { duration, orUndefined } from "./input/flags.ts"
+import { duration, orUndefined, port } from "./input/flags.ts"
 
 const setting = <const Id extends string, A>(id: Id, description: string, flag: Flag.Flag<A>) =>
   GlobalFlag.Setting(id)({ flag: flag.pipe(Flag.withDescription(description), orUndefined) })
@@ -57,7 +57,7 @@ const Host = setting(
   "Dial this host for tensors, instead of the Compute's Service (with kubectl port-forward: localhost)",
   text("host", "name")
 )
-const Port = setting("port", "The port of the tensor service (50051 by default)", Flag.Int("port"))
+const Port = setting("port", "The port of the tensor service (50051 by default)", port("port"))
 const Gateway = setting(
   "gateway",
   "Dial the cluster's Gateway for tensors, which routes by Compute (or KPU_GATEWAY)",

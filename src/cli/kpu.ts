@@ -114,6 +114,8 @@ const exitCode = (
   // Presented when it came up.
   if (CliError.isCliError(error)) return Effect.succeed(exitCodes.usage)
   if (error instanceof ExitCode) return Effect.succeed(error.exitCode)
-  const block = errorBlock(cause)
-  return Effect.as(showError(block), block.exitCode)
+  const failures = cause.reasons.filter(Cause.isFailReason)
+  const blocks =
+    failures.length > 1 ? failures.map((reason) => errorBlock(Cause.fromReasons([reason]))) : [errorBlock(cause)]
+  return Effect.as(Effect.forEach(blocks, showError, { discard: true }), blocks[0]!.exitCode)
 }

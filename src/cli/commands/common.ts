@@ -1,10 +1,14 @@
 /** What several commands do. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Compute from "../../Compute.ts"
 import { group, kind, plural } from "../../schema/ComputeResource.ts"
 import { NotReady } from "../../schema/KpuError.ts"
+import { KubernetesError, NotFound } from "../../schema/KubernetesError.ts"
 import { isReady } from "../../schema/Readiness.ts"
+import { ComputeApi } from "../../services/ComputeApi.ts"
 import type { Handle, ReadyOptions } from "../../services/ComputeHandle.ts"
 import { Namespace } from "../../services/Namespace.ts"
 import { dialOptions, withClient } from "../client.ts"
@@ -12,13 +16,45 @@ import { globals } from "../globals.ts"
 import { type ActionResult, outputVersion } from "../output/json.ts"
 import { report } from "../output/report.ts"
 import { whileWaiting } from "../output/Waiting.ts"
+import { didYouMean } from "../suggestions.ts"
 
 /** A Compute's name as kubectl's `-o name` writes it. */
 export const resourceName = (name: string): string => `${plural.slice(0, -1)}.${group}/${name}`
 
+/** How long a name that is near a mistyped one is looked for. */
+const suggestionTime = "2 seconds"
+
+/** Where a Compute is not there: the name of the namespace's Computes that may have been meant is part of the error. */
+export const suggesting = <A, E extends { readonly _tag: string }, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | KubernetesError, R | ComputeApi> =>
+  Effect.catchIf(
+    effect,
+    (error): error is E => isAbsent(error),
+    (error) =>
+      Effect.gen(function* () {
+        const { reason, resource, verb } = error as unknown as KubernetesError
+        const { name = "", namespace = "" } = resource
+        const listed = yield* (yield* ComputeApi).list({ namespace }).pipe(
+          Effect.timeoutOption(suggestionTime),
+          Effect.catch(() => Effect.succeedNone),
+          Effect.provideService(References.MinimumLogLevel, "None")
+        )
+        const names = Option.match(listed, {
+          onNone: () => [],
+          onSome: ({ items }) => items.map(({ metadata }) => metadata.name)
+        })
+        return yield* new KubernetesError({
+          verb,
+          resource,
+          reason: new NotFound({ message: `${reason.message}${didYouMean(name, names)}` })
+        })
+      })
+  )
+
 /** The handle of a Compute that exists, dialled as the flags say. */
 export const attach = (name: string) =>
-  Effect.flatMap(globals, (flags) => Compute.attach(stripKind(name), dialOptions(flags)))
+  Effect.flatMap(globals, (flags) => suggesting(Compute.attach(stripKind(name), dialOptions(flags))))
 
 /** `compute/x`, `computes/x` and `compute.compute.kpu.dev/x`, as `-o name` gives them, are `x`. */
 export const stripKind = (name: string): string => name.replace(/^computes?(\.compute\.kpu\.dev)?\//, "")
@@ -27,10 +63,12 @@ export const stripKind = (name: string): string => name.replace(/^computes?(\.co
 export const ready = (compute: Handle, options?: ReadyOptions) =>
   Effect.gen(function* () {
     const waiting = compute.ready(options).pipe(whileWaiting(`waiting for compute/${compute.name} to be ready`))
+    const resource = yield* compute.resource
+    if (resource.spec?.suspend === true) {
+      yield* Effect.logWarning(`compute/${compute.name} is suspended; start it with: kpu resume ${compute.name}`)
+    }
     // That what is ready is ready is no news.
-    return yield* isReady(yield* compute.resource)
-      ? Effect.provideService(waiting, References.MinimumLogLevel, "Warn")
-      : waiting
+    return yield* isReady(resource) ? Effect.provideService(waiting, References.MinimumLogLevel, "Warn") : waiting
   })
 
 /** `ready`, for a command that has tensors to move now: a suspended Compute is not waited for. */
@@ -70,20 +108,34 @@ export const reportActions = (results: ReadonlyArray<ActionResult>) =>
     data: results.length === 1 ? results[0] : { apiVersion: outputVersion, kind: "ActionResultList", items: results }
   })
 
+/** Looks at each name once, and gives what was found and what failed: all of it, not the first. */
+export const forEachDistinct = <A, E, R>(
+  names: ReadonlyArray<string>,
+  body: (name: string) => Effect.Effect<A, E, R>
+): Effect.Effect<{ readonly done: ReadonlyArray<A>; readonly failed: Effect.Effect<void, E> }, never, R> =>
+  Effect.map(
+    Effect.forEach(new Set(names.map(stripKind)), (name) => Effect.exit(body(name)), { concurrency: 8 }),
+    (exits) => {
+      const reasons = exits.flatMap((exit) => (exit._tag === "Failure" ? exit.cause.reasons : []))
+      return {
+        done: exits.flatMap((exit) => (exit._tag === "Success" ? [exit.value] : [])),
+        failed: reasons.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(reasons))
+      }
+    }
+  )
+
 /**
  * Does the same to several Computes, at most so many at once, each in a scope of its own; reports those that it was done
- * to even where another fails, whose error is the command's.
+ * to even where others fail, whose errors are the command's.
  */
 export const forEachName = <E, R>(
   names: ReadonlyArray<string>,
   body: (name: string) => Effect.Effect<ActionResult, E, R>
 ) =>
-  Effect.gen(function* () {
-    const exits = yield* Effect.forEach(names, (name) => Effect.exit(Effect.scoped(body(name))), { concurrency: 8 })
-    const done = exits.flatMap((exit) => (exit._tag === "Success" ? [exit.value] : []))
-    if (done.length > 0) yield* reportActions(done)
-    for (const exit of exits) if (exit._tag === "Failure") return yield* Effect.failCause(exit.cause)
-  })
+  Effect.flatMap(
+    forEachDistinct(names, (name) => Effect.scoped(body(name))),
+    ({ done, failed }) => Effect.andThen(done.length > 0 ? reportActions(done) : Effect.void, failed)
+  )
 
 /** Changes several Computes the same way, waits until each is so, and reports it. */
 export const changeEach = <E, R>(

@@ -16,7 +16,7 @@ import { computeName } from "../input/flags.ts"
 import { formatAge } from "../output/quantities.ts"
 import { report } from "../output/report.ts"
 import { formatTable } from "../output/table.ts"
-import { resourceName, stripKind } from "./common.ts"
+import { resourceName, stripKind, suggesting } from "./common.ts"
 import { statusOf, withoutManagedFields } from "./get.ts"
 
 const indented = (text: string): string => `  ${text.replaceAll("\n", "\n  ")}`
@@ -77,7 +77,7 @@ export const describe = Command.make(
     const flags = yield* globals
     const api = yield* ComputeApi
     const namespace = (yield* Namespace).name
-    const resource = yield* api.get({ namespace, name: stripKind(given) })
+    const resource = yield* suggesting(api.get({ namespace, name: stripKind(given) }))
     const endpoint = yield* Endpoint
     const port = flags.port ?? defaultPort
     const address =

@@ -36,6 +36,7 @@ import { report } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
 import type { Style } from "../output/Style.ts"
 import { whileWaiting } from "../output/Waiting.ts"
+import { didYouMean } from "../suggestions.ts"
 import { specFlags } from "./apply.ts"
 import { stripKind } from "./common.ts"
 
@@ -168,7 +169,8 @@ export const doctor = Command.make(
         return yield* skip(["operator", ...onTensors], "this cluster knows no Computes")
       }
       if (probe) return yield* probing(namespace)
-      let computes: ReadonlyArray<ComputeResource> = []
+      // Not known where they cannot be listed.
+      let computes: ReadonlyArray<ComputeResource> | undefined
       yield* look(
         "operator",
         Effect.map(checkOperator(namespace, yield* Clock.currentTimeMillis), (operator) => {
@@ -177,7 +179,7 @@ export const doctor = Command.make(
         })
       )
       const wanted = Option.getOrUndefined(Option.map(name, stripKind))
-      const chosen = wanted ?? computes.find(isReady)?.metadata.name
+      const chosen = wanted ?? computes?.find(isReady)?.metadata.name
       if (chosen === undefined) {
         return yield* skip(
           onTensors,
@@ -185,12 +187,18 @@ export const doctor = Command.make(
           "kpu doctor --probe creates one for the moment"
         )
       }
-      const found = computes.find(({ metadata }) => metadata.name === chosen)
-      if (found === undefined && computes.length > 0) {
+      const found = computes?.find(({ metadata }) => metadata.name === chosen)
+      if (found === undefined && computes !== undefined) {
         yield* note(
           "endpoint",
           titles.endpoint,
-          failed(`there is no Compute ${chosen} in namespace ${namespace}`, "see: kpu get")
+          failed(
+            `there is no Compute ${chosen} in namespace ${namespace}${didYouMean(
+              chosen,
+              computes.map(({ metadata }) => metadata.name)
+            )}`,
+            "kpu get"
+          )
         )
         return yield* skip(["service", "roundtrip"], "there is nothing to dial")
       }
@@ -198,7 +206,7 @@ export const doctor = Command.make(
         yield* note(
           "endpoint",
           titles.endpoint,
-          failed(`compute/${chosen} is not ready`, `see: kpu describe ${chosen}; or wait: kpu wait ${chosen}`)
+          failed(`compute/${chosen} is not ready`, `kpu describe ${chosen}, or wait for it: kpu wait ${chosen}`)
         )
         return yield* skip(["service", "roundtrip"], "nothing serves yet")
       }

@@ -18,7 +18,7 @@ import { report, toYaml } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
 import { columnWidths, formatRow, formatTable } from "../output/table.ts"
 import { watchNamespace } from "../watchNamespace.ts"
-import { resourceName, stripKind } from "./common.ts"
+import { forEachDistinct, resourceName, stripKind, suggesting } from "./common.ts"
 
 const headings = ["NAME", "READY", "STATUS", "AGE", "IMAGE"]
 
@@ -104,10 +104,11 @@ export const get = Command.make(
     const screen = yield* Screen
     const api = yield* ComputeApi
     const namespace = (yield* Namespace).name
-    const items =
+    const { done: items, failed } =
       names.length > 0
-        ? yield* Effect.forEach(names, (name) => api.get({ namespace, name }), { concurrency: 8 })
-        : (yield* api.list({ namespace, labelSelector: selector })).items
+        ? yield* forEachDistinct(names, (name) => suggesting(api.get({ namespace, name })))
+        : { done: (yield* api.list({ namespace, labelSelector: selector })).items, failed: Effect.void }
+    if (items.length === 0) yield* failed
     const now = yield* Clock.currentTimeMillis
     const shown = [...items].map(withoutManagedFields)
     const { output } = yield* globals
@@ -123,6 +124,7 @@ export const get = Command.make(
       data: names.length === 1 ? shown[0] : { apiVersion: "v1", kind: "List", metadata: {}, items: shown }
     })
     yield* Effect.logDebug(`${count(shown.length, "Compute")} in namespace ${namespace}`)
+    yield* failed
   }, withClient)
 ).pipe(
   Command.withDescription("List Computes, or follow them as they change"),

@@ -15,6 +15,7 @@ import { Screen } from "../output/Screen.ts"
 import { statisticsOfBlocks } from "../output/statistics.ts"
 import { formatShown, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
 import { visible } from "../output/visible.ts"
+import { didYouMean } from "../suggestions.ts"
 import { only } from "./transfers.ts"
 
 export const inspect = Command.make(
@@ -27,7 +28,7 @@ export const inspect = Command.make(
     only,
     statistics: Flag.Boolean("stats").pipe(
       Flag.withDescription(
-        "Read the elements and tell how they are spread (the default); without, only what the file's head says"
+        "Read the elements and tell how they are spread (the default); --no-stats tells only what the file's head says"
       ),
       Flag.withDefault(true)
     ),
@@ -44,6 +45,7 @@ export const inspect = Command.make(
     }
     const wanted = only === undefined ? undefined : new Set(only)
     const shown: Array<Shown> = []
+    const names = new Set<string>()
     const text: Array<string> = []
     for (const path of files) {
       if (files.length > 1) text.push(screen.out.style.dim(`${visible(path)}:`))
@@ -51,6 +53,7 @@ export const inspect = Command.make(
       const named = (name: string) => (name === "" ? nameOfFile(path) : name)
       const isWanted = (name: string) => wanted === undefined || wanted.has(name)
       for (const { byteLength, dtype, name, shape } of file.infos) {
+        names.add(named(name))
         if (!isWanted(named(name))) continue
         const item = {
           name: named(name),
@@ -68,7 +71,7 @@ export const inspect = Command.make(
     if (missing !== undefined) {
       return yield* new InvalidInput({
         field: "--name",
-        problem: `there is no tensor ${JSON.stringify(missing)} in ${files.join(", ")}`
+        problem: `there is no tensor ${JSON.stringify(missing)} in ${files.join(", ")}${didYouMean(missing, names)}`
       })
     }
     if (plot !== undefined) {

@@ -8,7 +8,7 @@ import { plural } from "../../schema/ComputeResource.ts"
 import { CommandError, Exit } from "../CommandError.ts"
 import { exitCodes } from "../exitCodes.ts"
 import { fileError } from "../files/disk.ts"
-import { orUndefined } from "../input/flags.ts"
+import { integer, orUndefined } from "../input/flags.ts"
 import { serve } from "../local/serving.ts"
 import {
   type LocalState,
@@ -124,8 +124,11 @@ const untilDefined = <A, E>(check: Effect.Effect<A | undefined, E>): Effect.Effe
     value === undefined ? Effect.andThen(Effect.sleep("50 millis"), untilDefined(check)) : Effect.succeed(value)
   )
 
-const port = (name: string, what: string) =>
-  Flag.Int(name).pipe(Flag.withDescription(`The ${what}'s port; any free one when absent`), orUndefined)
+const freePort = (name: string, what: string) =>
+  integer(name, { min: 0, max: 65535 }).pipe(
+    Flag.withDescription(`The ${what}'s port; any free one when absent`),
+    orUndefined
+  )
 
 const up = Command.make(
   "up",
@@ -134,8 +137,8 @@ const up = Command.make(
       Flag.withDescription("Serve in this process, until interrupted"),
       Flag.withDefault(false)
     ),
-    apiPort: port("api-port", "API"),
-    gatewayPort: port("gateway-port", "gateway")
+    apiPort: freePort("api-port", "API"),
+    gatewayPort: freePort("gateway-port", "gateway")
   },
   Effect.fnUntraced(function* ({ apiPort, foreground, gatewayPort }) {
     const running = yield* runningState

@@ -4,23 +4,19 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { TransferMeter, withClient } from "../client.ts"
-import { computeName, record, waitTimeout } from "../input/flags.ts"
+import { computeName, integer, record, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
 import { attach, serving } from "./common.ts"
-import { incomingFlags, makeReceiver, reportTransfer } from "./transfers.ts"
+import { incomingFlags, into, makeReceiver, reportTransfer } from "./transfers.ts"
 
 export const receive = Command.make(
   "receive",
   {
     name: computeName,
-    count: Flag.Int("count").pipe(
+    count: integer("count", { min: 1 }).pipe(
       Flag.withAlias("c"),
-      Flag.withDescription("How many tensors"),
-      Flag.withDefault(1),
-      Flag.filter(
-        (count) => count >= 1,
-        (count) => `--count must be at least 1, not ${count}`
-      )
+      Flag.withDescription("How many tensors (1 by default)"),
+      Flag.withDefault(1)
     ),
     parameters: record("param").pipe(
       Flag.withAlias("p"),
@@ -44,7 +40,7 @@ export const receive = Command.make(
     const received = yield* receiver.finish
     yield* reportTransfer({
       compute,
-      line: `received ${summaryLine({ ...received, seconds })}${out === undefined || out === "-" ? "" : ` into ${out}`}`,
+      line: `received ${summaryLine({ ...received, seconds })}${into(out, received)}`,
       received,
       seconds,
       showing: receiver.showing,

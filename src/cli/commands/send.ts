@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { TransferMeter, withClient } from "../client.ts"
 import { outgoing } from "../files/outgoing.ts"
-import { computeName, orUndefined, waitTimeout } from "../input/flags.ts"
+import { computeName, integer, orUndefined, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
 import { attach, serving } from "./common.ts"
 import { reportTransfer } from "./transfers.ts"
@@ -17,9 +17,8 @@ export const fileArguments = Argument.String("file").pipe(
   Argument.atLeast(1)
 )
 
-export const chunkSize = Flag.Int("chunk-size").pipe(
-  Flag.withMetavar("bytes"),
-  Flag.withDescription("Bytes of a chunk (1 MiB by default)"),
+export const chunkSize = integer("chunk-size", { min: 65_536, max: 3_145_728, metavar: "bytes" }).pipe(
+  Flag.withDescription("Bytes of a chunk, from 64 KiB to 3 MiB (1 MiB by default)"),
   orUndefined
 )
 

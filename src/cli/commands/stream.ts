@@ -9,7 +9,7 @@ import { computeName, waitTimeout } from "../input/flags.ts"
 import { summaryLine, withProgress } from "../output/Progress.ts"
 import { attach, serving } from "./common.ts"
 import { chunkSize, fileArguments } from "./send.ts"
-import { incomingFlags, makeReceiver, reportTransfer } from "./transfers.ts"
+import { incomingFlags, into, makeReceiver, reportTransfer } from "./transfers.ts"
 
 /** The server answers to a tensor under this and its id. */
 const processed = "processed_"
@@ -54,7 +54,7 @@ export const stream = Command.make(
     const received = yield* receiver.finish
     yield* reportTransfer({
       compute,
-      line: `sent ${summaryLine({ bytes, tensors: sent, seconds })}; received ${summaryLine({ ...received, seconds })}${out === undefined || out === "-" ? "" : ` into ${out}`}`,
+      line: `sent ${summaryLine({ bytes, tensors: sent, seconds })}; received ${summaryLine({ ...received, seconds })}${into(out, received)}`,
       sent: { tensors: sent, bytes },
       received,
       seconds,

@@ -13,7 +13,7 @@ export const suspend = Command.make(
       orUndefined
     ),
     wait: Flag.Boolean("wait").pipe(
-      Flag.withDescription("Wait until the operator acknowledges (the default)"),
+      Flag.withDescription("Wait until the operator acknowledges (the default); --no-wait does not"),
       Flag.withDefault(true)
     )
   },

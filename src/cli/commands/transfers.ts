@@ -43,6 +43,10 @@ export interface Received {
   readonly shown: ReadonlyArray<Shown>
 }
 
+/** Where they are now, for the line at the end: where none came, no file was made. */
+export const into = (out: string | undefined, { tensors }: Received): string =>
+  out === undefined || out === "-" || tensors === 0 ? "" : ` into ${out}`
+
 /** Takes received tensors: to their files, to the screen, into a plot. */
 export const makeReceiver = Effect.fnUntraced(function* (options: {
   readonly out: string | undefined

@@ -200,7 +200,7 @@ export const checkOperator = (namespace: string, now: number) =>
     const api = yield* ComputeApi
     const answer = yield* Effect.result(api.list({ namespace }))
     if (answer._tag === "Failure") {
-      return { finding: warning(`cannot be told: ${wordsOf(answer.failure)}`), computes: [] }
+      return { finding: warning(`cannot be told: ${wordsOf(answer.failure)}`), computes: undefined }
     }
     const computes = answer.success.items
     const touched = computes.filter(isTouched)

@@ -3,6 +3,8 @@ import { basename, extname } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Tensor } from "../../schema/Tensor.ts"
+import { CommandError } from "../CommandError.ts"
+import { exitCodes } from "../exitCodes.ts"
 import type { FileFailure } from "./Format.ts"
 import { openTensors } from "./formats.ts"
 
@@ -16,9 +18,17 @@ export interface FromFile {
 export const nameOfFile = (path: string): string =>
   path === "-" ? "stdin" : basename(path, extname(path)) || basename(path)
 
-/** Opens all files, so that what is missing or broken stops the command before anything is sent. */
+/** Opens all files, so that what is missing, broken or empty stops the command before anything is sent. */
 export const outgoing = Effect.fnUntraced(function* (paths: ReadonlyArray<string>) {
-  const files = yield* Effect.forEach(paths, (path) => Effect.map(openTensors(path), (file) => ({ path, file })))
+  const files = yield* Effect.forEach(paths, (path) =>
+    Effect.gen(function* () {
+      const file = yield* openTensors(path)
+      if (file.infos.length === 0) {
+        return yield* new CommandError({ problem: `there is no tensor in ${path}`, exitCode: exitCodes.files })
+      }
+      return { path, file }
+    })
+  )
   const infos = files.flatMap(({ file }) => file.infos)
   const tensors: Stream.Stream<FromFile, FileFailure> = Stream.fromIterable(files).pipe(
     Stream.flatMap(({ file, path }) =>

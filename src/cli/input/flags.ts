@@ -19,6 +19,40 @@ export const duration = (name: string): Flag.Flag<Duration.Duration> =>
     })
   )
 
+/** A flag with a whole number. */
+export const integer = (
+  name: string,
+  {
+    max = Number.MAX_SAFE_INTEGER,
+    metavar = "number",
+    min
+  }: {
+    readonly min: number
+    readonly max?: number | undefined
+    readonly metavar?: string | undefined
+  }
+): Flag.Flag<number> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.mapEffect((text) => {
+      const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
+      const expected = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
+      return value >= min && value <= max
+        ? Effect.succeed(value)
+        : Effect.fail(
+            new CliError.InvalidValue({
+              option: name,
+              value: text,
+              expected: `a whole number, ${expected}`,
+              kind: "flag"
+            })
+          )
+    })
+  )
+
+/** A flag with a port. */
+export const port = (name: string): Flag.Flag<number> => integer(name, { min: 1, max: 65535 })
+
 /** A flag that may be given many times, each with `KEY=VALUE`; the last one of a key counts. */
 export const record = (name: string): Flag.Flag<Readonly<Record<string, string>> | undefined> =>
   Flag.String(name).pipe(

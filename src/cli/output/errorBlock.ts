@@ -28,6 +28,8 @@ export interface ErrorBlock {
 
 const isKpuError = Schema.is(KpuError)
 
+const isSuspended = ({ problem }: { readonly problem: string }): boolean => problem.startsWith("it is suspended")
+
 const adviceFor = (error: KpuError): string | undefined => {
   switch (error._tag) {
     case "InvalidInput":
@@ -54,13 +56,15 @@ const adviceFor = (error: KpuError): string | undefined => {
           return undefined
       }
     case "ReadyTimeout":
-      return `see its state: kpu describe ${error.resource.name}; or wait longer with --timeout`
+      return isSuspended(error)
+        ? `kpu resume ${error.resource.name}`
+        : `see its state: kpu describe ${error.resource.name}; or wait longer with --timeout`
     case "ComputeDeleted":
       return undefined
     case "ComputeFailed":
       return `see its state: kpu describe ${error.resource.name}`
     case "NotReady":
-      return error.problem.includes("suspended")
+      return isSuspended(error)
         ? `kpu resume ${error.resource.name}`
         : `wait for it first: kpu wait ${error.resource.name}`
     case "GrpcError":
@@ -75,10 +79,9 @@ const adviceFor = (error: KpuError): string | undefined => {
 }
 
 const detailsOf = (error: KpuError): ReadonlyArray<string> => {
-  if (error._tag === "ReadyTimeout" && error.conditions.length > 0) {
-    return ["last conditions:", ...error.conditions.map((condition) => `  ${formatCondition(condition)}`)]
-  }
-  return []
+  if (error._tag !== "ReadyTimeout") return []
+  const conditions = error.conditions.map(formatCondition).filter((condition) => !error.problem.includes(condition))
+  return conditions.length === 0 ? [] : ["last conditions:", ...conditions.map((condition) => `  ${condition}`)]
 }
 
 /** What a command failed with, for people and programs. */
@@ -126,9 +129,9 @@ export const usageBlock = (
   errors: ReadonlyArray<CliError.NonShowHelpErrors>
 ): ErrorBlock => ({
   error: "Usage",
-  message: errors.map((error) => error.message).join("\n"),
+  message: errors.map((error) => error.message.replace(/\n\s*\n/g, "\n")).join("\n"),
   details: [],
-  advice: `see: ${commandPath.join(" ")} --help`,
+  advice: `${commandPath.join(" ")} --help`,
   exitCode: exitCodes.usage,
   cause: ""
 })

@@ -347,6 +347,9 @@ describe("kpu doctor in a broken world", () => {
       const suspended = yield* firstFailure(["x"], env)
       assert.strictEqual(suspended.id, "endpoint")
       assert.match(suspended.found, /compute\/x is not ready/)
+      yield* succeed(["delete", "x"], { env })
+      const gone = yield* firstFailure(["x"], env)
+      assert.deepInclude(gone, { id: "endpoint", found: "there is no Compute x in namespace default" })
     })
   )
 

@@ -71,6 +71,38 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
     })
   )
 
+  it.effect(
+    "does to every name what can be done, once, and tells of each that fails, with what may have been meant",
+    () =>
+      Effect.gen(function* () {
+        const { env } = yield* WorldKit.World
+        yield* succeed(["apply", "second"], { env })
+        const listed = yield* kpu(["get", "second", "secnod", "nobody", "compute/second", "-o", "name"], { env })
+        assert.strictEqual(listed.stdout, "compute.compute.kpu.dev/second\n")
+        assert.strictEqual(listed.code, exitCodes.notFound)
+        assert.match(listed.stderr, /default\/secnod: .*; did you mean "second"\?\n/)
+        assert.match(listed.stderr, /default\/nobody: .* not found\n/)
+        const described = yield* kpu(["describe", "secnd", "-o", "json"], { env })
+        assert.include(decodeError(described.stderr).message, 'did you mean "second"?')
+        const deleted = yield* kpu(["delete", "second", "a", "b", "second"], { env })
+        assert.strictEqual(deleted.stdout, "compute/second deleted\n")
+        assert.strictEqual(deleted.code, exitCodes.notFound)
+        assert.strictEqual(deleted.stderr.match(/^error: /gm)?.length, 2)
+      })
+  )
+
+  it.effect("says at once that a Compute that is waited for is suspended, and how to start it", () =>
+    Effect.gen(function* () {
+      const { env } = yield* WorldKit.World
+      yield* succeed(["apply", "asleep", "--suspend"], { env })
+      const { code, stderr } = yield* kpu(["wait", "asleep", "--timeout", "1s"], { env })
+      assert.strictEqual(code, exitCodes.timeout)
+      assert.match(stderr, /^warning: compute\/asleep is suspended; start it with: kpu resume asleep$/m)
+      assert.match(stderr, /^ {2}try: kpu resume asleep$/m)
+      yield* succeed(["delete", "asleep"], { env })
+    })
+  )
+
   it.effect("applies manifests, from files and standard input, and takes back what get prints", () =>
     Effect.gen(function* () {
       const { env, folder } = yield* WorldKit.World

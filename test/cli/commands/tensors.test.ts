@@ -44,6 +44,24 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu and tensors", (it) => 
     })
   )
 
+  it.effect("sends no file without tensors", () =>
+    Effect.gen(function* () {
+      const { env, model, path } = yield* prepared
+      const empty = join(path, "empty.pt")
+      yield* Effect.provide(TorchFile.write(empty, {}), NodeFileSystem.layer)
+      for (const args of [
+        ["send", "tensors", model, empty],
+        ["stream", "tensors", empty, "--out", `${path}/none.pt`]
+      ]) {
+        const refused = yield* kpu(args, { env })
+        assert.strictEqual(refused.code, exitCodes.files)
+        assert.strictEqual(refused.stderr, `error: there is no tensor in ${empty}\n`)
+      }
+      const mistyped = yield* kpu(["inspect", model, "--name", "layer.wieght"])
+      assert.include(mistyped.stderr, 'did you mean "layer.weight"?')
+    })
+  )
+
   it.effect("streams tensors there and back, under their names, into any format", () =>
     Effect.gen(function* () {
       const { env, model, path } = yield* prepared

@@ -59,7 +59,10 @@ describe("kpu's command line", () => {
           assert.notMatch(stderr, /^\s+at /m)
           return stderr
         })
-      assert.match(yield* mistake("aply"), /Unknown subcommand "aply"[\s\S]*apply[\s\S]*try: see: kpu --help/)
+      assert.match(
+        yield* mistake("aply"),
+        /Unknown subcommand "aply" for "kpu"\n +Did you mean this\?\n +apply\n +try: kpu --help\n$/
+      )
       assert.match(yield* mistake("get", "--watsch"), /--watsch[\s\S]*--watch/)
       assert.match(yield* mistake("describe"), /name/)
       assert.match(yield* mistake("wait", "x", "--timeout", "soon"), /timeout[\s\S]*a duration such as 300s/)
@@ -68,6 +71,33 @@ describe("kpu's command line", () => {
       assert.match(yield* mistake("get", "-o", "xml"), /text|json/)
       assert.match(yield* mistake("get", "-n"), /namespace/)
       assert.match(yield* mistake("run", "--image", "x"), /command: is missing/)
+      assert.match(
+        yield* mistake("get", "--port", "99999"),
+        /--port: "99999"\. Expected: a whole number, from 1 to 65535/
+      )
+      assert.match(yield* mistake("receive", "x", "-c0"), /--count: "0"\. Expected: a whole number, 1 or more/)
+      assert.match(yield* mistake("send", "x", "f", "--chunk-size=1"), /--chunk-size: "1"\. Expected: .*65536/)
+      assert.match(yield* mistake("get", "--server", "localhost:6443"), /^error: --server: "localhost:6443" is no URL/)
+    })
+  )
+
+  it.live("knows the words that other commands have for help and version", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* succeed(["help"])).stdout, (yield* succeed(["--help"])).stdout)
+      assert.strictEqual(
+        (yield* succeed(["help", "local", "up"])).stdout,
+        (yield* succeed(["local", "up", "--help"])).stdout
+      )
+      assert.strictEqual((yield* succeed(["version"])).stdout, (yield* succeed(["--version"])).stdout)
+    })
+  )
+
+  it.live("names a server that does not answer as it was given", () =>
+    Effect.gen(function* () {
+      const { path } = yield* temporaryFolder
+      const { code, stderr } = yield* kpu(["get", "--server", "http://127.0.0.1:1", "-q"], { env: { HOME: path } })
+      assert.strictEqual(code, exitCodes.unreachable)
+      assert.include(stderr, "is it the one of --server?")
     })
   )
 

@@ -103,6 +103,21 @@ describe("an error", () => {
     assert.include(formatErrorBlock(errorBlock(Cause.fail(error)), plain, false), "  Ready=False Starting: 0/1")
   })
 
+  it("says once what a wait came to, and how to go on where the Compute is suspended", () => {
+    const condition = {
+      type: "Suspended",
+      status: "True",
+      reason: "Suspended",
+      message: "it sleeps",
+      lastTransitionTime: "2026-01-01T00:00:00Z"
+    } as const
+    const problem = "it is suspended; resume() it first (Suspended=True Suspended: it sleeps)"
+    const timeout = { resource, timeoutMillis: 1000, waitedFor: "ready", conditions: [condition], problem }
+    const text = formatErrorBlock(errorBlock(Cause.fail(new KpuError.ReadyTimeout(timeout))), plain, false)
+    assert.strictEqual(text.split("it sleeps").length, 2)
+    assert.include(text, "try: kpu resume x")
+  })
+
   it("of the command itself says what to do, and its cause only when asked", () => {
     const error = new CommandError({
       problem: "cannot write x",

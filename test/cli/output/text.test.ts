@@ -8,6 +8,7 @@ import { bar, progressLine, summaryLine } from "../../../src/cli/output/Progress
 import { formatAge, formatBytes, formatDuration, formatNumber } from "../../../src/cli/output/quantities.ts"
 import { coloured, truncate, unstyled, width } from "../../../src/cli/output/Style.ts"
 import { formatTable } from "../../../src/cli/output/table.ts"
+import { nearest } from "../../../src/cli/suggestions.ts"
 
 describe("text", () => {
   it("shows bytes, durations, ages and numbers as people read them", () => {
@@ -60,6 +61,38 @@ describe("text", () => {
       "--",
       "-nx"
     ])
+    assert.deepStrictEqual(expandArguments(["get", "-wojson"]), ["get", "-w", "-o=json"])
+    assert.deepStrictEqual(expandArguments(["get", "-wqn", "team"]), ["get", "-w", "-q", "-n", "team"])
+    assert.deepStrictEqual(expandArguments(["apply", "-eLOG=1", "-verbose", "--", "help"]), [
+      "apply",
+      "-e=LOG=1",
+      "-verbose",
+      "--",
+      "help"
+    ])
+  })
+
+  it.effect.prop(
+    "finds the name that was meant behind one mistake",
+    [Schema.Array(Schema.String), Schema.Int],
+    ([names, n]) =>
+      Effect.sync(() => {
+        const meant = "my-compute"
+        const at = Math.abs(n) % meant.length
+        const others = names.filter((name) => name.length > meant.length + 3)
+        const changed = `${meant.slice(0, at)}_${meant.slice(at + 1)}`
+        const left = meant.slice(0, at) + meant.slice(at + 1)
+        const swapped = meant.slice(0, at) + (meant[at + 1] ?? "") + meant[at] + meant.slice(at + 2)
+        for (const typed of [meant, changed, left, swapped])
+          assert.strictEqual(nearest(typed, [...others, meant]), meant)
+      })
+  )
+
+  it("suggests nothing that is not near", () => {
+    assert.strictEqual(nearest("nobody", ["my-compute", "", "no"]), undefined)
+    assert.strictEqual(nearest("a", ["bc", "abc"]), undefined)
+    assert.strictEqual(nearest("secnod", ["first", "second"]), "second")
+    assert.strictEqual(nearest("x", []), undefined)
   })
 })
 
