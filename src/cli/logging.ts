@@ -19,8 +19,17 @@ export const loggingLayer = (options: { readonly verbose: boolean }): Layer.Laye
   Layer.unwrap(
     Effect.map(Screen, (screen) => {
       const { style } = screen.err
+      let last = ""
+      // A request that is tried again for the same reason says the reason once.
+      const shortened = (text: string): string => {
+        const at = text.lastIndexOf("; trying again")
+        const [reason, rest] = at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)]
+        const isSame = rest !== "" && reason === last
+        last = reason
+        return isSame ? rest : text
+      }
       const logger = Logger.make<unknown, void>(({ cause, date, logLevel, message }) => {
-        const text = textOf(message)
+        const text = shortened(textOf(message))
         const reasons = options.verbose && cause.reasons.length > 0 ? `\n${Cause.pretty(cause)}` : ""
         const time = options.verbose ? style.dim(`${date.toISOString().slice(11, 23)} `) : ""
         const isWarning = logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal"

@@ -16,8 +16,9 @@ export const formatBytes = (bytes: number): string => {
 /** `38.1 MiB/s`. */
 export const formatRate = (bytesPerSecond: number): string => `${formatBytes(bytesPerSecond)}/s`
 
-/** `0.4s`, `12s`, `3m20s`, `2h5m`, `4d3h`, as kubectl shows them. */
+/** `29ms`, `0.4s`, `12s`, `3m20s`, `2h5m`, `4d3h`, as kubectl shows them. */
 export const formatDuration = (seconds: number): string => {
+  if (seconds > 0 && seconds < 0.1) return `${Math.max(1, Math.round(seconds * 1000))}ms`
   if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)}s`
   const whole = Math.round(seconds)
   if (whole < 60) return `${whole}s`
@@ -40,11 +41,13 @@ export const formatAge = (timestamp: string | undefined, now: number): string =>
   return `${Math.floor(seconds / 86400)}d`
 }
 
-/** A number of a tensor, in at most six significant digits. */
+/** A number of a tensor: whole ones as they are, others in at most six significant digits. */
 export const formatNumber = (value: number): string => {
-  if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value)
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value)
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "inf" : "-inf"
-  return String(Number(value.toPrecision(6)))
+  const rounded = Number(value.toPrecision(6))
+  // Digits that are not known are not written as zeros.
+  return Math.abs(rounded) >= 1e6 ? rounded.toExponential() : String(rounded)
 }
 
 /** `1 tensor`, `2 tensors`. */

@@ -218,6 +218,16 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
     })
   )
 
+  it.effect("gives up on a server that does not answer, and says why once", () =>
+    Effect.gen(function* () {
+      const { env } = yield* WorldKit.World
+      const { code, stderr } = yield* kpu(["get", "--server", "http://127.0.0.1:1"], { env })
+      assert.strictEqual(code, exitCodes.unreachable)
+      assert.strictEqual(stderr.match(/nothing accepts connections/g)?.length, 2, stderr)
+      assert.match(stderr, /^warning: trying again in \d+ ms \(retry 2 of/m)
+    })
+  )
+
   it.effect("ends quietly where the reader of its output goes away", () =>
     Effect.gen(function* () {
       const { env } = yield* WorldKit.World

@@ -1,5 +1,5 @@
 /** Tensors between files and a Compute, through pipes as through files. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, layer } from "@effect/vitest"
@@ -11,7 +11,8 @@ import { openTensors } from "../../../src/cli/files/formats.ts"
 import { TensorSummaryList, TransferResult } from "../../../src/cli/output/json.ts"
 import { Tensor } from "../../../src/Tensor.ts"
 import * as TorchFile from "../../../src/TorchFile.ts"
-import { kpu, succeed } from "../kit/command.ts"
+import { exec } from "../../kit/process.ts"
+import { command, kpu, succeed } from "../kit/command.ts"
 import * as WorldKit from "../kit/World.ts"
 
 const decodeTransfer = Schema.decodeUnknownSync(Schema.fromJsonString(TransferResult))
@@ -120,6 +121,61 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu and tensors", (it) => 
       const wrong = yield* kpu(["receive", "tensors", "--out", join(path, "x.bin")], { env })
       assert.match(wrong.stderr, /its ending is none of \.pt.*--format/)
       assert.strictEqual((yield* kpu(["receive", "tensors", "--count", "0"], { env })).code, exitCodes.usage)
+    })
+  )
+
+  it.effect("inspects a tensor of a gibibyte in a small part of that memory", () =>
+    Effect.gen(function* () {
+      const { path } = yield* prepared
+      const file = join(path, "large.npy")
+      const header = "{'descr': '<f8', 'fortran_order': False, 'shape': (134217728,), }".padEnd(117) + "\n"
+      writeFileSync(file, Buffer.concat([Buffer.from("\x93NUMPY\x01\x00\x76\x00", "latin1"), Buffer.from(header)]))
+      // A hole: it takes no room on the disk.
+      truncateSync(file, 128 + 2 ** 30)
+      const tell = "process.on('exit',()=>process.stderr.write(String(process.resourceUsage().maxRSS)))"
+      const { stderr, stdout } = yield* succeed(["inspect", file], {
+        env: { NODE_OPTIONS: `--import=data:text/javascript,${tell}` }
+      })
+      assert.match(stdout, /float64 \[134217728\] {2}1\.0 GiB\n {2}min 0 {2}max 0/)
+      assert.isBelow(Number(stderr), 400 * 1024)
+    })
+  )
+
+  it.effect("inspects NaN and infinities, booleans, bfloat16 and complex elements", () =>
+    Effect.gen(function* () {
+      const { path } = yield* prepared
+      const file = join(path, "a file of many kinds.pt")
+      const tensors = {
+        gaps: Tensor.fromArray([Number.NaN, 1, Number.POSITIVE_INFINITY]),
+        flags: Tensor.zeros([3], { dtype: "bool" }),
+        half: Tensor.zeros([2], { dtype: "bfloat16" }),
+        complex: Tensor.zeros([2], { dtype: "complex64" })
+      }
+      yield* Effect.provide(TorchFile.write(file, tensors), NodeFileSystem.layer)
+      const { stdout } = yield* succeed(["inspect", file])
+      assert.include(stdout, "gaps  float32 [3]  12 B\n  min 1  max 1  mean 1  std 0  NaN 1  inf 1\n")
+      for (const line of ["flags  bool [3]  3 B", "half  bfloat16 [2]  4 B", "complex  complex64 [2]  16 B"]) {
+        assert.include(stdout, `${line}\n  min 0  max 0  mean 0  std 0  NaN 0\n`)
+      }
+    })
+  )
+
+  it.effect("reads the standard input's file and pipes of the shell, and says what a folder is", () =>
+    Effect.gen(function* () {
+      const { model, path } = yield* prepared
+      const piped = yield* succeed(["inspect", "/dev/stdin", "-o", "name"], { input: readFileSync(model) })
+      assert.strictEqual(piped.stdout, "layer.weight\nsteps\n")
+      const shell = yield* exec("bash", [
+        "-c",
+        'f=$1; shift; "$@" inspect <(cat "$f") -o name',
+        "bash",
+        model,
+        ...command
+      ])
+      assert.strictEqual(shell.stdout, "layer.weight\nsteps\n", shell.stderr)
+      const folder = yield* kpu(["inspect", path])
+      assert.strictEqual(folder.code, exitCodes.files)
+      assert.match(folder.stderr, /^error: cannot read .*: it is a folder\n$/)
     })
   )
 

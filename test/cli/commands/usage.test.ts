@@ -137,6 +137,34 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
     })
   )
 
+  it.live("shows no token, however much it tells", () =>
+    Effect.gen(function* () {
+      const { path, write } = yield* temporaryFolder
+      const kubeconfig = write(
+        "config",
+        JSON.stringify({
+          clusters: [{ name: "c", cluster: { server: "http://127.0.0.1:1" } }],
+          users: [{ name: "u", user: { token: "in-the-kubeconfig" } }],
+          contexts: [{ name: "x", context: { cluster: "c", user: "u" } }],
+          "current-context": "x"
+        })
+      )
+      for (const [args, env] of [
+        [["--token", "on-the-line"], {}],
+        [[], { KPU_TOKEN: "in-the-environment" }],
+        [[], {}]
+      ] as const) {
+        for (const command of [["get"], ["doctor"]]) {
+          const { stderr, stdout } = yield* kpu([...command, "-v", ...args], {
+            env: { HOME: path, KUBECONFIG: kubeconfig, ...env }
+          })
+          assert.match(stderr + stdout, /nothing accepts connections/)
+          assert.notMatch(stderr + stdout, /on-the-line|in-the-environment|in-the-kubeconfig/)
+        }
+      }
+    })
+  )
+
   it("starts as a program of its own", () => {
     const { status, stdout } = spawnSync(command[0]!, [...command.slice(1), "--version"], { encoding: "utf8" })
     assert.deepStrictEqual([status, stdout.slice(0, 4)], [0, "kpu "])

@@ -13,12 +13,28 @@ import { nearest } from "../../../src/cli/suggestions.ts"
 describe("text", () => {
   it("shows bytes, durations, ages and numbers as people read them", () => {
     assert.deepStrictEqual([0, 512, 1536, 1024 ** 2 * 200].map(formatBytes), ["0 B", "512 B", "1.5 KiB", "200 MiB"])
-    assert.deepStrictEqual([0.44, 12, 200, 7500, 100_000].map(formatDuration), ["0.4s", "12s", "3m20s", "2h5m", "1d3h"])
+    assert.deepStrictEqual([0, 0.029, 0.44, 12, 200, 7500, 100_000].map(formatDuration), [
+      "0.0s",
+      "29ms",
+      "0.4s",
+      "12s",
+      "3m20s",
+      "2h5m",
+      "1d3h"
+    ])
     const now = Date.parse("2026-01-02T00:00:00Z")
     assert.strictEqual(formatAge("2026-01-01T00:00:00Z", now), "24h")
     assert.strictEqual(formatAge("2026-01-03T00:00:00Z", now), "0s")
     assert.strictEqual(formatAge(undefined, now), "<unknown>")
-    assert.deepStrictEqual([1, 1 / 3, 1e300, Number.NaN].map(formatNumber), ["1", "0.333333", "1e+300", "NaN"])
+    assert.deepStrictEqual([1, 1 / 3, 1e300, Number.NaN, 16777217, 2 ** 53, 1234567.5].map(formatNumber), [
+      "1",
+      "0.333333",
+      "1e+300",
+      "NaN",
+      "16777217",
+      "9.0072e+15",
+      "1.23457e+6"
+    ])
   })
 
   it("lines a table up, colours or not, without spaces at its ends", () => {
