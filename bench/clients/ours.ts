@@ -110,6 +110,7 @@ const client: Client = {
         const received = new Array<number>(concurrentCalls).fill(0)
         let samples: ReadonlyArray<number> | undefined
         let bytes = 0
+        let tensors = 0
         await runtime.runPromise(
           Effect.forEach(
             received,
@@ -117,7 +118,8 @@ const client: Client = {
               Stream.runForEach(connection.receiveTensors({ ...request, count }), ({ data }) =>
                 Effect.sync(() => {
                   bytes += data.byteLength
-                  if (++received[call]! === count) samples ??= [...received]
+                  received[call]!++
+                  if (++tensors === (concurrentCalls * count) / 2) samples = [...received]
                 })
               ),
             { concurrency: "unbounded", discard: true }

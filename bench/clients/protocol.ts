@@ -29,7 +29,7 @@ export interface Outcome {
   readonly bytes: number
   readonly startRssBytes: number
   readonly peakRssBytes: number
-  /** Of `roundtrip`: microseconds of each call. Of `fairness`: tensors of each call when the first one had all. */
+  /** Of `roundtrip`: microseconds of each call. Of `fairness`: tensors of each call when half of all were there. */
   readonly samples?: ReadonlyArray<number> | undefined
 }
 
