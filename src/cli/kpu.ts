@@ -34,6 +34,7 @@ import { loggingLayer } from "./logging.ts"
 import { type ErrorBlock, errorBlock, errorReport, formatErrorBlock, usageBlock } from "./output/errorBlock.ts"
 import { Screen, type Stream } from "./output/Screen.ts"
 import { coloured, type Style } from "./output/Style.ts"
+import { wrapHelp } from "./output/wrap.ts"
 import { packageVersion } from "./version.ts"
 
 /** `--version` without effect's `-v`, which is `--verbose` here. */
@@ -71,8 +72,10 @@ export const runKpu = (args: ReadonlyArray<string>) =>
     const screen = yield* Screen
     const showError = (block: ErrorBlock) => screen.warn(errorText(block, args, screen.err.style))
 
-    const helpFor = (stream: Stream, doc: HelpDoc.HelpDoc): string =>
-      CliOutput.defaultFormatter({ colors: stream.style === coloured }).formatHelpDoc(doc)
+    const helpFor = ({ columns, isTerminal, style }: Stream, doc: HelpDoc.HelpDoc): string => {
+      const help = CliOutput.defaultFormatter({ colors: style === coloured }).formatHelpDoc(doc)
+      return isTerminal ? wrapHelp(help, columns) : help
+    }
     const presenter: CliOutput.Presenter = {
       present: (event) => {
         switch (event._tag) {

@@ -1,7 +1,6 @@
 /** What several commands do. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Compute from "../../Compute.ts"
 import { group, kind, plural } from "../../schema/ComputeResource.ts"
@@ -24,33 +23,33 @@ export const resourceName = (name: string): string => `${plural.slice(0, -1)}.${
 /** How long a name that is near a mistyped one is looked for. */
 const suggestionTime = "2 seconds"
 
+/** The names of a namespace's Computes; none where they cannot be listed. */
+const namesIn = (namespace: string) =>
+  Effect.flatMap(ComputeApi, (api) => api.list({ namespace })).pipe(
+    Effect.timeout(suggestionTime),
+    Effect.map(({ items }) => items.map(({ metadata }) => metadata.name)),
+    Effect.catch(() => Effect.succeed([])),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  )
+
 /** Where a Compute is not there: the name of the namespace's Computes that may have been meant is part of the error. */
-export const suggesting = <A, E extends { readonly _tag: string }, R>(
+export const suggesting = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | KubernetesError, R | ComputeApi> =>
-  Effect.catchIf(
-    effect,
-    (error): error is E => isAbsent(error),
-    (error) =>
-      Effect.gen(function* () {
-        const { reason, resource, verb } = error as unknown as KubernetesError
-        const { name = "", namespace = "" } = resource
-        const listed = yield* (yield* ComputeApi).list({ namespace }).pipe(
-          Effect.timeoutOption(suggestionTime),
-          Effect.catch(() => Effect.succeedNone),
-          Effect.provideService(References.MinimumLogLevel, "None")
-        )
-        const names = Option.match(listed, {
-          onNone: () => [],
-          onSome: ({ items }) => items.map(({ metadata }) => metadata.name)
-        })
-        return yield* new KubernetesError({
+  Effect.catch(effect, (error: E): Effect.Effect<never, E | KubernetesError, ComputeApi> => {
+    if (!(error instanceof KubernetesError) || error.reason._tag !== "NotFound") return Effect.fail(error)
+    const { reason, resource, verb } = error
+    const { name = "", namespace = "" } = resource
+    return Effect.flatMap(namesIn(namespace), (names) =>
+      Effect.fail(
+        new KubernetesError({
           verb,
           resource,
           reason: new NotFound({ message: `${reason.message}${didYouMean(name, names)}` })
         })
-      })
-  )
+      )
+    )
+  })
 
 /** The handle of a Compute that exists, dialled as the flags say. */
 export const attach = (name: string) =>

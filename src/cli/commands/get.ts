@@ -16,7 +16,7 @@ import { orUndefined } from "../input/flags.ts"
 import { count, formatAge } from "../output/quantities.ts"
 import { report, toYaml } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
-import { columnWidths, formatRow, formatTable } from "../output/table.ts"
+import { columnWidths, formatRow, formatTable, widened } from "../output/table.ts"
 import { watchNamespace } from "../watchNamespace.ts"
 import { forEachDistinct, resourceName, stripKind, suggesting } from "./common.ts"
 
@@ -46,6 +46,8 @@ export const withoutManagedFields = (resource: ComputeResource): ComputeResource
   return { ...resource, metadata }
 }
 
+const usualRow = [" ".repeat(20), "Unknown", "StatefulSetNotAvailable", "100m", ""]
+
 const follow = (names: ReadonlyArray<string>, labelSelector: string | undefined) =>
   Effect.gen(function* () {
     const screen = yield* Screen
@@ -70,10 +72,11 @@ const follow = (names: ReadonlyArray<string>, labelSelector: string | undefined)
           const row = rowOf(item, yield* Clock.currentTimeMillis)
           const shown = deleted ? [row[0]!, "-", "Deleted", row[3]!, row[4]!] : row
           if (widths === undefined) {
-            // Room for the longest status, since later rows cannot move earlier ones.
-            widths = columnWidths(headings, [shown, ["", "Unknown", "StatefulSetNotAvailable", "100m", ""]])
+            // Room for a name and the longest status, since later rows cannot move earlier ones.
+            widths = columnWidths(headings, [shown, usualRow])
             yield* screen.print(formatRow(headings, widths))
           }
+          widths = widened(widths, shown)
           yield* screen.print(formatRow(shown, widths))
         })
       )

@@ -4,19 +4,17 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import { InvalidInput } from "../../schema/KpuError.ts"
-import { writeFile } from "../files/disk.ts"
 import { openTensors } from "../files/formats.ts"
 import { nameOfFile } from "../files/outgoing.ts"
-import { orUndefined } from "../input/flags.ts"
 import { outputVersion } from "../output/json.ts"
 import { count, formatBytes } from "../output/quantities.ts"
 import { report } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
 import { statisticsOfBlocks } from "../output/statistics.ts"
-import { formatShown, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
+import { formatShown, type Shown, summaryOf } from "../output/summaries.ts"
 import { visible } from "../output/visible.ts"
 import { didYouMean } from "../suggestions.ts"
-import { only } from "./transfers.ts"
+import { only, plot, writePlot } from "./transfers.ts"
 
 export const inspect = Command.make(
   "inspect",
@@ -32,11 +30,7 @@ export const inspect = Command.make(
       ),
       Flag.withDefault(true)
     ),
-    plot: Flag.String("plot").pipe(
-      Flag.withMetavar("file.svg"),
-      Flag.withDescription("Draw the tensors' histograms into an SVG file"),
-      orUndefined
-    )
+    plot
   },
   Effect.fnUntraced(function* ({ files, only, plot, statistics }) {
     const screen = yield* Screen
@@ -75,8 +69,9 @@ export const inspect = Command.make(
       })
     }
     if (plot !== undefined) {
-      yield* writeFile(plot, [new TextEncoder().encode(plotOf(shown))])
-      yield* screen.say(`plot written to ${plot}`)
+      yield* writePlot(plot, shown)
+      // It is the result.
+      if (plot === "-") return
     }
     const total = shown.reduce((sum, { bytes }) => sum + bytes, 0)
     if (shown.length !== 1) text.push(`${count(shown.length, "tensor")}, ${formatBytes(total)}`)

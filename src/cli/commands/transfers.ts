@@ -1,6 +1,7 @@
 /** What `send`, `receive` and `stream` have in common: how they report, what they show of tensors. */
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import { InvalidInput } from "../../schema/KpuError.ts"
 import type { SendReceipt } from "../../schema/SendReceipt.ts"
 import type { Tensor } from "../../schema/Tensor.ts"
 import type { Handle } from "../../services/ComputeHandle.ts"
@@ -12,6 +13,13 @@ import { outputVersion, type TransferResult } from "../output/json.ts"
 import { report } from "../output/report.ts"
 import { Screen } from "../output/Screen.ts"
 import { formatShown, look, plotOf, type Shown, summaryOf } from "../output/summaries.ts"
+
+/** Whether and where histograms are drawn. */
+export const plot = Flag.String("plot").pipe(
+  Flag.withMetavar("file.svg"),
+  Flag.withDescription("Draw the tensors' histograms into an SVG file (- is standard output)"),
+  orUndefined
+)
 
 /** Flags for what comes back. */
 export const incomingFlags = {
@@ -28,11 +36,7 @@ export const incomingFlags = {
     Flag.withDescription("Print what each tensor is and how its elements are spread (the default without --out)"),
     orUndefined
   ),
-  plot: Flag.String("plot").pipe(
-    Flag.withMetavar("file.svg"),
-    Flag.withDescription("Draw the tensors' histograms into an SVG file"),
-    orUndefined
-  )
+  plot
 } as const
 
 export const only = list("name").pipe(Flag.withDescription("Only the tensors of these names; may be repeated"))
@@ -42,6 +46,15 @@ export interface Received {
   readonly tensors: number
   readonly shown: ReadonlyArray<Shown>
 }
+
+/** Draws tensors into an SVG file, or onto standard output. */
+export const writePlot = Effect.fnUntraced(function* (path: string, shown: ReadonlyArray<Shown>) {
+  const screen = yield* Screen
+  const svg = new TextEncoder().encode(plotOf(shown))
+  if (path === "-") return yield* screen.write(svg)
+  yield* writeFile(path, [svg])
+  yield* screen.say(`plot written to ${path}`)
+})
 
 /** Where they are now, for the line at the end: where none came, no file was made. */
 export const into = (out: string | undefined, { tensors }: Received): string =>
@@ -56,7 +69,12 @@ export const makeReceiver = Effect.fnUntraced(function* (options: {
   readonly named: boolean
   readonly expected?: number | undefined
 }) {
-  const screen = yield* Screen
+  if (options.out === "-" && options.plot === "-") {
+    return yield* new InvalidInput({
+      field: "--plot",
+      problem: "standard output takes the tensors already; give a file"
+    })
+  }
   const sink: Sink = yield* sinkFor(options)
   const showing = options.show ?? (options.out === undefined && options.plot === undefined)
   const looking = showing || options.plot !== undefined
@@ -75,14 +93,13 @@ export const makeReceiver = Effect.fnUntraced(function* (options: {
     finish: Effect.gen(function* () {
       yield* sink.finish
       if (options.plot !== undefined) {
-        yield* writeFile(options.plot, [new TextEncoder().encode(plotOf(shown))])
-        yield* screen.say(`plot written to ${options.plot}`)
+        yield* writePlot(options.plot, shown)
       }
       return { bytes, tensors, shown } satisfies Received
     }),
     showing,
-    /** Whether standard output holds the tensors themselves, so that nothing else may go there. */
-    takesOutput: options.out === "-"
+    /** Whether standard output holds the tensors or the plot, so that nothing else may go there. */
+    takesOutput: options.out === "-" || options.plot === "-"
   }
 })
 

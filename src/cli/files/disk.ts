@@ -1,6 +1,7 @@
 /**
  * Files as the command uses them: errors in a person's words, and partial files that a second Ctrl-C tells of.
  */
+import { dirname } from "node:path"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
@@ -38,7 +39,11 @@ export const fileProblem = (cause: unknown): string => {
 /** The error for a file that could not be used. */
 export const fileError = (verb: string, path: string, cause: unknown): CommandError =>
   new CommandError({
-    problem: `cannot ${verb} ${path}: ${fileProblem(cause)}`,
+    problem: `cannot ${verb} ${path}: ${
+      verb === "write" && (cause as NodeJS.ErrnoException).code === "ENOENT"
+        ? `there is no folder ${dirname(path)}`
+        : fileProblem(cause)
+    }`,
     exitCode: exitCodes.files,
     cause
   })

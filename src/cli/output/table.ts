@@ -16,6 +16,10 @@ export const columnWidths = (
 ): ReadonlyArray<number> =>
   headings.map((heading, column) => Math.max(width(heading), ...rows.map((row) => width(row[column] ?? ""))))
 
+/** The widths, and room for one more row: what is printed already stays where it is. */
+export const widened = (widths: ReadonlyArray<number>, row: ReadonlyArray<string>): ReadonlyArray<number> =>
+  widths.map((columns, column) => Math.max(columns, width(row[column] ?? "")))
+
 /** One row under given widths; what is wider pushes the rest to the right. */
 export const formatRow = (cells: ReadonlyArray<string>, widths: ReadonlyArray<number>): string =>
   cells

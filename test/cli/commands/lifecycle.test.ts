@@ -91,6 +91,30 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu", (it) => {
       })
   )
 
+  it.effect("keeps the columns of what is followed under each other once a long name has come", () =>
+    Effect.gen(function* () {
+      const { env } = yield* WorldKit.World
+      const long = "l".repeat(40)
+      yield* succeed(["apply", "c-short"], { env })
+      yield* succeed(["apply", long], { env })
+      const { stdout } = yield* kpu(["get", "-w", "c-short", long], {
+        env,
+        onStart: (child) => {
+          let text = ""
+          child.stdout!.on("data", (chunk: Buffer) => {
+            const before = text
+            text += chunk.toString()
+            if (!before.includes(long) && text.includes(long)) Effect.runFork(succeed(["suspend", "c-short"], { env }))
+            if (/ Suspended /.test(text)) child.kill("SIGINT")
+          })
+        }
+      })
+      const rows = stdout.split("\n")
+      assert.match(rows.find((row) => row.includes(" Suspended ")) ?? "", /^c-short {36}False/)
+      yield* succeed(["delete", "c-short", long], { env })
+    })
+  )
+
   it.effect("says at once that a Compute that is waited for is suspended, and how to start it", () =>
     Effect.gen(function* () {
       const { env } = yield* WorldKit.World

@@ -87,6 +87,15 @@ describe("names in files", () => {
     })
   )
 
+  it.live("are drawn onto standard output when that is asked for, and nothing else goes there", () =>
+    Effect.gen(function* () {
+      const path = yield* file("drawn.pt", { "<weight>": Tensor.zeros([2]) })
+      const { stderr, stdout } = yield* succeed(["inspect", path, "--plot", "-"])
+      assert.match(stdout, /^<\?xml [\s\S]*&#60;weight&#62;[\s\S]*<\/svg>\n$/)
+      assert.strictEqual(stderr, "")
+    })
+  )
+
   it.live("of files that cannot be read are told without harm", () =>
     Effect.gen(function* () {
       const { code, stderr } = yield* kpu(["inspect", "\u001b[31mno.pt"])

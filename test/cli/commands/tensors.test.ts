@@ -45,6 +45,17 @@ layer(WorldKit.layer, { excludeTestServices: true })("kpu and tensors", (it) => 
     })
   )
 
+  it.effect("draws what comes back onto standard output, or into a file where tensors go there", () =>
+    Effect.gen(function* () {
+      const { env } = yield* prepared
+      const drawn = yield* succeed(["receive", "tensors", "--plot", "-"], { env })
+      assert.match(drawn.stdout, /^<\?xml [\s\S]*<\/svg>\n$/)
+      assert.match(drawn.stderr, /^received 1 tensor/m)
+      const both = yield* kpu(["receive", "tensors", "--out", "-", "--plot", "-"], { env })
+      assert.deepStrictEqual([both.code, both.stdout], [exitCodes.usage, ""])
+    })
+  )
+
   it.effect("sends no file without tensors", () =>
     Effect.gen(function* () {
       const { env, model, path } = yield* prepared

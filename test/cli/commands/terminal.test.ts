@@ -5,6 +5,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitCodes } from "../../../src/cli/exitCodes.ts"
+import { unstyled } from "../../../src/cli/output/Style.ts"
 import { Tensor } from "../../../src/Tensor.ts"
 import * as TorchFile from "../../../src/TorchFile.ts"
 import { describeTerminal, kpu, kpuTerminal, succeed } from "../kit/command.ts"
@@ -70,6 +71,20 @@ describeTerminal("kpu at a terminal", () => {
       for (const line of bars) assert.isBelow([...line].length, 70)
       const inPipe = yield* succeed(["stream", "x", file, "--out", "/dev/null", "--format", "pt"], { env })
       assert.notMatch(inPipe.stdout + inPipe.stderr, escapes)
+    })
+  )
+
+  it.live("keeps help within a narrow terminal", () =>
+    Effect.gen(function* () {
+      const help = yield* kpuTerminal(["suspend", "--help"], { columns: 40 })
+      assert.strictEqual(yield* exited(help), 0)
+      const [explained] = unstyled(help.output()).split("EXAMPLES")
+      const lines = explained!.split("\r\n")
+      for (const line of lines) assert.isAtMost(line.length, 40, line)
+      assert.include(
+        lines.map((line) => line.trim()).join(" "),
+        "How long to wait until the operator acknowledges (60s by default)"
+      )
     })
   )
 

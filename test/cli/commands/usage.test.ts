@@ -95,9 +95,11 @@ describe("kpu's command line", () => {
   it.live("names a server that does not answer as it was given", () =>
     Effect.gen(function* () {
       const { path } = yield* temporaryFolder
-      const { code, stderr } = yield* kpu(["get", "--server", "http://127.0.0.1:1", "-q"], { env: { HOME: path } })
+      const { code, stderr } = yield* kpu(["get", "--server", "http://127.0.0.1:1"], { env: { HOME: path } })
       assert.strictEqual(code, exitCodes.unreachable)
       assert.include(stderr, "is it the one of --server?")
+      // The same words again and again help nobody.
+      assert.strictEqual(stderr.match(/^warning: .+; trying again/gm)?.length, 1)
     })
   )
 

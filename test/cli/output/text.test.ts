@@ -7,7 +7,8 @@ import { parseDuration } from "../../../src/cli/input/durations.ts"
 import { bar, progressLine, summaryLine } from "../../../src/cli/output/Progress.ts"
 import { formatAge, formatBytes, formatDuration, formatNumber } from "../../../src/cli/output/quantities.ts"
 import { coloured, truncate, unstyled, width } from "../../../src/cli/output/Style.ts"
-import { formatTable } from "../../../src/cli/output/table.ts"
+import { formatTable, widened } from "../../../src/cli/output/table.ts"
+import { wrapHelp } from "../../../src/cli/output/wrap.ts"
 import { nearest } from "../../../src/cli/suggestions.ts"
 
 describe("text", () => {
@@ -46,6 +47,34 @@ describe("text", () => {
       ]
     )
     assert.deepStrictEqual(unstyled(text).split("\n"), ["NAME        STATUS", "a           Ready", "long-name"])
+  })
+
+  it("makes room for rows that come later, and none less for those that came", () => {
+    assert.deepStrictEqual(widened([4, 6, 0], ["long-name", "a", "x"]), [9, 6, 1])
+  })
+
+  it("lets what is explained go on under its own column, or below where there is no room", () => {
+    const help = "FLAGS\n  --timeout duration    How long to wait until the operator acknowledges (60s by default)"
+    assert.strictEqual(
+      wrapHelp(help, 60),
+      [
+        "FLAGS",
+        "  --timeout duration    How long to wait until the operator",
+        "                        acknowledges (60s by default)"
+      ].join("\n")
+    )
+    assert.strictEqual(
+      wrapHelp(help, 40),
+      [
+        "FLAGS",
+        "  --timeout duration",
+        "      How long to wait until the",
+        "      operator acknowledges (60s by",
+        "      default)"
+      ].join("\n")
+    )
+    const example = "EXAMPLES\n  # From flags, and wait until it serves\n  kpu apply my-compute --image server:1 --wait"
+    assert.strictEqual(wrapHelp(example, 20), example)
   })
 
   it.effect.prop("cuts to a width and never beyond it", [Schema.String, Schema.Int], ([text, n]) =>
