@@ -99,7 +99,10 @@ export const doctor = Command.make(
         Effect.flatMap((finding) => note(suffix === "" ? id : `${id}:${suffix}`, titles[id], finding))
       )
     const skip = (ids: ReadonlyArray<keyof typeof titles>, why: string, advice?: string) =>
-      Effect.forEach(ids, (id) => note(id, titles[id], skipped(why, advice)), { discard: true })
+      // What to do about it is said once.
+      Effect.forEach(ids, (id, index) => note(id, titles[id], skipped(why, index === 0 ? advice : undefined)), {
+        discard: true
+      })
 
     const beyondServer = ["identity", "permission", "crd", "operator", "endpoint", "service", "roundtrip"] as const
     const onTensors = ["endpoint", "service", "roundtrip"] as const

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Compute from "../../Compute.ts"
 import { defaultPort } from "../../schema/ComputeOptions.ts"
 import { InvalidInput } from "../../schema/KpuError.ts"
+import { Conflict, KubernetesError } from "../../schema/KubernetesError.ts"
 import type { Handle } from "../../services/ComputeHandle.ts"
 import { Endpoint } from "../../services/Endpoint.ts"
 import { Namespace } from "../../services/Namespace.ts"
@@ -90,6 +91,22 @@ const runChild = (command: string, args: ReadonlyArray<string>, env: Readonly<Re
     stop
   )
 
+/** Where a Compute of that name is there: what to do, as the command line says it. */
+const inFlags = <E>(error: E): E | KubernetesError =>
+  error instanceof KubernetesError && error.reason._tag === "Conflict"
+    ? new KubernetesError({
+        verb: error.verb,
+        resource: error.resource,
+        reason: new Conflict({
+          causes: error.reason.causes,
+          message: error.reason.message.replace(
+            /leave out ifExists.*$/,
+            "give another --name, or --if-exists adopt to take it over and delete it after"
+          )
+        })
+      })
+    : error
+
 export const run = Command.make(
   "run",
   {
@@ -138,6 +155,7 @@ export const run = Command.make(
             () => leftovers.remove(`compute/${name}`)
           )
           const compute = yield* Compute.scoped({ ...dialOptions(flags), ...options, command: entrypoint, name }).pipe(
+            Effect.mapError(inFlags),
             whileWaiting(`waiting for compute/${name} to be ready`)
           )
           return yield* runChild(command, args, yield* environment(compute))

@@ -131,7 +131,10 @@ export const usageBlock = (
   error: "Usage",
   message: errors.map((error) => error.message.replace(/\n\s*\n/g, "\n")).join("\n"),
   details: [],
-  advice: `${commandPath.join(" ")} --help`,
+  advice:
+    commandPath.at(-1) === "run"
+      ? "kpu run --image IMAGE -- COMMAND ARGUMENTS (the command stands after --); kpu run --help"
+      : `${commandPath.join(" ")} --help`,
   exitCode: exitCodes.usage,
   cause: ""
 })

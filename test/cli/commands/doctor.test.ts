@@ -111,6 +111,12 @@ describe("kpu doctor in a healthy world", () => {
       const empty = yield* doctor([], env)
       assert.strictEqual(empty.code, 0)
       assert.match(empty.report.checks.find(({ id }) => id === "operator")!.advice!, /--probe/)
+      // Three checks need a Compute that is ready; what to do about that is said once.
+      const withoutCompute = empty.report.checks.filter(({ found }) => /no Compute .* is ready/.test(found))
+      assert.deepStrictEqual(
+        withoutCompute.map(({ advice }) => advice !== undefined),
+        [true, false, false]
+      )
       const probed = yield* doctor(["--probe"], env)
       assert.strictEqual(probed.code, 0)
       assert.deepStrictEqual(

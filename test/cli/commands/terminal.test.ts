@@ -195,6 +195,8 @@ describeTerminal("signals in pipes", () => {
       yield* succeed(["apply", "taken"], { env })
       const taken = yield* kpu(["run", "--name", "taken", "--", "true"], { env })
       assert.strictEqual(taken.code, exitCodes.refused)
+      assert.match(taken.stderr, /default\/taken: it exists already .*--if-exists adopt/)
+      assert.notInclude(taken.stderr, "ifExists")
     })
   )
 })

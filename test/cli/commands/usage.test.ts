@@ -71,6 +71,7 @@ describe("kpu's command line", () => {
       assert.match(yield* mistake("get", "-o", "xml"), /text|json/)
       assert.match(yield* mistake("get", "-n"), /namespace/)
       assert.match(yield* mistake("run", "--image", "x"), /command: is missing/)
+      assert.match(yield* mistake("run", "sh", "-c", "true"), /try: kpu run .* -- COMMAND/)
       assert.match(
         yield* mistake("get", "--port", "99999"),
         /--port: "99999"\. Expected: a whole number, from 1 to 65535/
