@@ -23,7 +23,7 @@ export const exitCodes = {
   failed: 8,
   /** The tensor server cannot be reached, or a call to it failed. */
   tensors: 9,
-  /** A file cannot be read or written, or holds no tensors that can be read. */
+  /** A file or standard output cannot be read or written, or a file holds no tensors that can be read. */
   files: 10,
   /** `kpu doctor` found something broken. */
   unhealthy: 11,
