@@ -14,23 +14,15 @@ import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { GrpcChannel } from "../../src/GrpcChannel.ts"
 import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
-import { TensorClient } from "../../src/services/TensorClient.ts"
+import type { TensorClient } from "../../src/services/TensorClient.ts"
 import { Tensor } from "../../src/Tensor.ts"
 import * as PythonServer from "../kit/PythonServer.ts"
 import { describeWith } from "../kit/peers.ts"
 import { losesZeroSigns, matrix, sameNumbers } from "../kit/TensorMatrix.ts"
 import * as TorchTool from "../kit/TorchTool.ts"
+import { connectTo } from "../kit/tensorClient.ts"
 
 const transports = [["grpc-js", GrpcChannel.layerGrpcJs] as const, ["http2", GrpcChannel.layerHttp2] as const]
-
-const connectTo = (server: PythonServer.Shape) =>
-  Effect.flatMap(TensorClient, (client) =>
-    client.connect({
-      address: { host: server.host, port: server.port, hint: "", mayResolveLater: false },
-      namespace: "default",
-      name: "my-compute"
-    })
-  )
 
 type Received = Extract<PythonServer.Event, { readonly event: "received" }>
 

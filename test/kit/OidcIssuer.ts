@@ -4,10 +4,10 @@
  */
 import { createSign, generateKeyPairSync, randomUUID } from "node:crypto"
 import { createServer } from "node:https"
-import type { AddressInfo } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { KeyPair } from "./certificates.ts"
+import { listening } from "./listening.ts"
 
 export interface Client {
   readonly id: string
@@ -122,17 +122,8 @@ export const make = (options: {
           return answer(404, {})
       }
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const port = yield* listening(server)
+    url = `https://127.0.0.1:${port}`
     return {
       url,
       issue,

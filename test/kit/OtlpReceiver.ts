@@ -1,11 +1,11 @@
 /** An OTLP receiver on loopback: what a collector would get, as JSON. */
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { LocalCluster } from "effect-kpu"
+import { listening } from "./listening.ts"
 
 type Value = { readonly stringValue?: string; readonly intValue?: number | string; readonly doubleValue?: number }
 type Attribute = { readonly key: string; readonly value: Value }
@@ -62,20 +62,11 @@ export const make: Effect.Effect<OtlpReceiver, never, Scope.Scope> = Effect.gen(
       response.writeHead(200, { "content-type": "application/json" }).end("{}")
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.closeAllConnections()
-        server.close(() => resume(Effect.void))
-      })
-  )
+  const port = yield* listening(server)
   const of = (path: string): ReadonlyArray<any> =>
     bodies.filter((body) => body.path === path).map(({ text }) => JSON.parse(text))
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     bodies,
     spans: () =>
       of("/v1/traces").flatMap((body) =>

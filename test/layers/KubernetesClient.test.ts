@@ -2,7 +2,6 @@
  * Requests to a server that answers badly: what is tried again and what is not, how long, and what the error says.
  */
 import { createServer } from "node:https"
-import type { AddressInfo } from "node:net"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
@@ -20,6 +19,7 @@ import { type KeyPair, makeAuthority } from "../kit/certificates.ts"
 import { compute } from "../kit/computes.ts"
 import * as FaultProxy from "../kit/FaultProxy.ts"
 import { kubernetes } from "../kit/kubernetesClient.ts"
+import { listening } from "../kit/listening.ts"
 import { freePorts } from "../kit/process.ts"
 
 type Fault = FaultProxy.Fault
@@ -375,20 +375,10 @@ describe("TLS", () => {
 
   const serve = (pair: KeyPair) =>
     Effect.map(
-      Effect.acquireRelease(
-        Effect.callback<ReturnType<typeof createServer>>((resume) => {
-          const server = createServer({ cert: pair.cert, key: pair.key }, (_, response) =>
-            response.end(JSON.stringify(compute("a", 7)))
-          )
-          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) =>
-          Effect.sync(() => {
-            server.closeAllConnections()
-            server.close()
-          })
+      listening(
+        createServer({ cert: pair.cert, key: pair.key }, (_, response) => response.end(JSON.stringify(compute("a", 7))))
       ),
-      (server) => `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+      (port) => `https://127.0.0.1:${port}`
     )
 
   it.live("an expired server certificate and one for another host are told apart, and not tried again", () =>

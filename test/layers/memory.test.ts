@@ -13,23 +13,14 @@ import * as Stream from "effect/Stream"
 import { GrpcChannel } from "../../src/GrpcChannel.ts"
 import * as TensorClientGrpc from "../../src/layers/TensorClientGrpc.ts"
 import type { TensorChunk } from "../../src/schema/generated/kpu/torch/service.ts"
-import { TensorClient } from "../../src/services/TensorClient.ts"
 import { Tensor } from "../../src/Tensor.ts"
 import { tensorPickle, tensorRecords, wholePickle, zip } from "../kit/Archive.ts"
 import { root } from "../kit/peers.ts"
 import { run } from "../kit/process.ts"
 import * as TensorServer from "../kit/TensorServer.ts"
+import { connectTo } from "../kit/tensorClient.ts"
 
 const MiB = 2 ** 20
-
-const connectTo = (server: { readonly host: string; readonly port: number }) =>
-  Effect.flatMap(TensorClient, (client) =>
-    client.connect({
-      address: { host: server.host, port: server.port, hint: "", mayResolveLater: false },
-      namespace: "default",
-      name: "my-compute"
-    })
-  )
 
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")

@@ -7,11 +7,10 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { stringify } from "yaml"
 import { KubeConfig } from "../../src/KubeConfig.ts"
-import { KubernetesClient } from "../../src/services/KubernetesClient.ts"
 import { makeAuthority } from "../kit/certificates.ts"
 import { temporaryFolder } from "../kit/folder.ts"
 import * as KubeApiServer from "../kit/KubeApiServer.ts"
-import { kubernetes } from "../kit/kubernetesClient.ts"
+import { kubernetes, whoAmI } from "../kit/kubernetesClient.ts"
 import * as OidcIssuer from "../kit/OidcIssuer.ts"
 import { describeWith, peers } from "../kit/peers.ts"
 import { run } from "../kit/process.ts"
@@ -32,21 +31,7 @@ const kubeconfig = (config: Record<string, string>, cluster: object = { server: 
     contexts: [{ name: "it", context: { cluster: "it", user: "it" } }]
   })
 
-const whoAmI = Effect.gen(function* () {
-  const client = yield* KubernetesClient
-  const answer: any = yield* client.json({
-    verb: "create",
-    resource: { kind: "SelfSubjectReview" },
-    method: "POST",
-    path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-    body: {
-      contentType: "application/json",
-      content: { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" }
-    },
-    idempotent: true
-  })
-  return answer.status.userInfo.username as string
-})
+const username = Effect.map(whoAmI, (user) => user.username)
 
 describeWith(["kubernetes"], "an OpenID Connect login, on a real API server", () => {
   it.live(
@@ -77,7 +62,7 @@ describeWith(["kubernetes"], "an OpenID Connect login, on a real API server", ()
             "refresh-token": refreshToken
           }
         }
-        const as = (file: string) => Effect.provide(whoAmI, kubernetes(KubeConfig.layerFile(file)))
+        const as = (file: string) => Effect.provide(username, kubernetes(KubeConfig.layerFile(file)))
 
         const valid = folder.write("valid", kubeconfig(login(3600), cluster))
         // the server learns of its provider's keys a moment after it has started
@@ -87,9 +72,9 @@ describeWith(["kubernetes"], "an OpenID Connect login, on a real API server", ()
 
         const expired = folder.write("expired", kubeconfig(login(-60), cluster))
         yield* Effect.gen(function* () {
-          assert.strictEqual(yield* whoAmI, "oidc:ada")
+          assert.strictEqual(yield* username, "oidc:ada")
           assert.strictEqual(issuer.granted(), 1)
-          yield* Effect.all([whoAmI, whoAmI, whoAmI], { concurrency: "unbounded" })
+          yield* Effect.all([username, username, username], { concurrency: "unbounded" })
           assert.strictEqual(issuer.granted(), 1, "kept while it is valid")
         }).pipe(Effect.provide(kubernetes(KubeConfig.layerFile(expired))))
 
@@ -97,13 +82,13 @@ describeWith(["kubernetes"], "an OpenID Connect login, on a real API server", ()
         issuer.setLifetime(11)
         const short = folder.write("short", kubeconfig(login(-60), cluster))
         yield* Effect.gen(function* () {
-          yield* whoAmI
+          yield* username
           const { credentials } = yield* KubeConfig
           const first = yield* credentials
           yield* Effect.sleep("7 seconds")
           assert.notStrictEqual(yield* credentials, first)
           assert.strictEqual(issuer.granted(), 3)
-          assert.strictEqual(yield* whoAmI, "oidc:ada")
+          assert.strictEqual(yield* username, "oidc:ada")
         }).pipe(Effect.provide(kubernetes(KubeConfig.layerFile(short))))
         issuer.setLifetime(3600)
 
@@ -203,7 +188,7 @@ describe("an OpenID Connect login", () => {
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const file = folder.write("config", kubeconfig({ "client-id": "kpu" }))
-      const error = yield* Effect.flip(Effect.provide(whoAmI, kubernetes(KubeConfig.layerFile(file))))
+      const error = yield* Effect.flip(Effect.provide(username, kubernetes(KubeConfig.layerFile(file))))
       assert.propertyVal(error, "_tag", "KubeConfigError")
     })
   )

@@ -20,12 +20,11 @@ import type { KubeConfigError } from "../../src/schema/KpuError.ts"
 import { KubernetesError, type KubernetesErrorReason } from "../../src/schema/KubernetesError.ts"
 import { ComputeApi } from "../../src/services/ComputeApi.ts"
 import type * as Service from "../../src/services/KubeConfig.ts"
-import { KubernetesClient } from "../../src/services/KubernetesClient.ts"
 import * as ConnectProxy from "../kit/ConnectProxy.ts"
 import { makeAuthority } from "../kit/certificates.ts"
 import { type Folder, temporaryFolder } from "../kit/folder.ts"
 import { KubeApiServer } from "../kit/KubeApiServer.ts"
-import { kubernetes } from "../kit/kubernetesClient.ts"
+import { kubernetes, whoAmI } from "../kit/kubernetesClient.ts"
 import { describeWith, peers } from "../kit/peers.ts"
 import { run } from "../kit/process.ts"
 import * as SocksProxy from "../kit/SocksProxy.ts"
@@ -444,21 +443,6 @@ describeWith(["kubernetes"], "the ways to a real API server", () => {
           yield* role(server, "groups", [{ verbs: ["list"], apiGroups: ["compute.kpu.dev"], resources: ["computes"] }])
           yield* leads(KubeConfig.layerFile(file)).pipe(Effect.retry({ times: 100, schedule: soon }))
 
-          const whoAmI = Effect.gen(function* () {
-            const client = yield* KubernetesClient
-            const answer: any = yield* client.json({
-              verb: "create",
-              resource: { kind: "SelfSubjectReview" },
-              method: "POST",
-              path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-              body: {
-                contentType: "application/json",
-                content: { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" }
-              },
-              idempotent: true
-            })
-            return answer.status.userInfo
-          })
           const expected = {
             username: as.as,
             uid: as["as-uid"],

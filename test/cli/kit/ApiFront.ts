@@ -2,6 +2,7 @@
 import { createServer, request, type ServerResponse } from "node:http"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { listening } from "../../kit/listening.ts"
 
 export interface Answer {
   readonly status: number
@@ -25,26 +26,18 @@ const send = (response: ServerResponse, { body, contentType = "application/json"
 /** Its URL, while the scope is open. */
 export const start = (target: string, rule: Rule): Effect.Effect<string, never, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(
-      Effect.callback<ReturnType<typeof createServer>>((resume) => {
-        const server = createServer((incoming, response) => {
-          const path = incoming.url ?? "/"
-          const answer = rule(incoming.method ?? "GET", path.split("?")[0]!)
-          if (answer !== undefined) return send(response, answer)
-          const outgoing = request(target + path, { method: incoming.method, headers: incoming.headers }, (passed) => {
-            response.writeHead(passed.statusCode ?? 500, passed.headers)
-            passed.pipe(response)
-          })
-          outgoing.on("error", () => response.destroy())
-          incoming.pipe(outgoing)
+    listening(
+      createServer((incoming, response) => {
+        const path = incoming.url ?? "/"
+        const answer = rule(incoming.method ?? "GET", path.split("?")[0]!)
+        if (answer !== undefined) return send(response, answer)
+        const outgoing = request(target + path, { method: incoming.method, headers: incoming.headers }, (passed) => {
+          response.writeHead(passed.statusCode ?? 500, passed.headers)
+          passed.pipe(response)
         })
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) =>
-        Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          server.closeAllConnections()
-        })
+        outgoing.on("error", () => response.destroy())
+        incoming.pipe(outgoing)
+      })
     ),
-    (server) => `http://127.0.0.1:${(server.address() as { readonly port: number }).port}`
+    (port) => `http://127.0.0.1:${port}`
   )
